@@ -1,0 +1,210 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/backstay/backstay/plan"
+)
+
+// Work is a stored row with what is needed to save it again.
+type Work struct {
+	Row      plan.Row
+	Version  int64 // 0: not stored yet
+	Next     time.Time
+	Deadline time.Time
+}
+
+// Lease says who works on a row, and until when nobody else may.
+type Lease struct {
+	Holder string
+	Until  time.Time
+}
+
+// SaveWork stores the row if it still has work.Version, and counts the version
+// up. next zero: never woken by itself. ErrConflict: somebody was faster.
+func (tx *Tx) SaveWork(work *Work, lease Lease) error {
+	body, err := json.Marshal(work.Row)
+	if err != nil {
+		return err
+	}
+	row := work.Row
+	if work.Version == 0 {
+		_, err = tx.Exec(`INSERT INTO work (id, kind, lane, subject, next_at, deadline, version, holder, lease_end, body) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?)`,
+			row.ID(), row.Kind(), row.Lane(), row.Subject(), micro(work.Next), work.Deadline.UnixMicro(), lease.Holder, lease.Until.UnixMicro(), body)
+		if err != nil {
+			return err
+		}
+		work.Version = 1
+		return nil
+	}
+	result, err := tx.Exec(`UPDATE work SET lane = ?, next_at = ?, deadline = ?, ready = 0, version = version + 1, holder = ?, lease_end = ?, body = ? WHERE id = ? AND version = ?`,
+		row.Lane(), micro(work.Next), work.Deadline.UnixMicro(), lease.Holder, lease.Until.UnixMicro(), body, row.ID(), work.Version)
+	if err != nil {
+		return err
+	}
+	if changed, err := result.RowsAffected(); err != nil || changed != 1 {
+		return errors.Join(ErrConflict, err)
+	}
+	work.Version++
+	return nil
+}
+
+// DeleteWork removes a row whose work is done.
+func (tx *Tx) DeleteWork(work *Work) error {
+	_, err := tx.Exec(`DELETE FROM work WHERE id = ? AND version = ?`, work.Row.ID(), work.Version)
+	return err
+}
+
+// Spawn stores a row that another one gave birth to, or merges it into the one
+// that exists, due at once.
+func (tx *Tx) Spawn(row plan.Row, now time.Time) error {
+	stored, err := scanWork(func(into ...any) error {
+		return tx.Scan(selectWork+` WHERE id = ?`, []any{row.ID()}, into...)
+	})
+	work := Work{Row: row, Next: now, Deadline: deadlineOf(row)}
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return err
+	default:
+		work.Row, work.Version = plan.Merge(stored.Row, row), stored.Version
+	}
+	if challenge := row.Challenge; challenge != nil && challenge.Open {
+		work.Next = time.Time{} // its attempt wakes it
+	}
+	return tx.SaveWork(&work, Lease{})
+}
+
+// deadlineOf a row that is not decided yet: old ones first.
+func deadlineOf(row plan.Row) time.Time {
+	switch {
+	case row.Certificate != nil:
+		return row.Certificate.Since
+	case row.Deployment != nil && !row.Deployment.Deadline.IsZero():
+		return row.Deployment.Deadline
+	case row.Challenge != nil:
+		return row.Challenge.Since.Add(24 * time.Hour)
+	}
+	return time.Unix(0, 0)
+}
+
+// Poke makes a row due now. A row that does not exist is no error.
+func (tx *Tx) Poke(id string, now time.Time) error {
+	_, err := tx.Exec(`UPDATE work SET next_at = ?, ready = 0, version = version + 1 WHERE id = ?`, micro(now), id)
+	return err
+}
+
+const selectWork = `SELECT version, next_at, deadline, body FROM work`
+
+func scanWork(scan func(...any) error) (Work, error) {
+	var work Work
+	var next sql.NullInt64
+	var deadline int64
+	var body []byte
+	if err := scan(&work.Version, &next, &deadline, &body); err != nil {
+		return Work{}, err
+	}
+	work.Next, work.Deadline = fromMicro(next), time.UnixMicro(deadline).UTC()
+	if err := json.Unmarshal(body, &work.Row); err != nil {
+		return Work{}, fmt.Errorf("a stored row cannot be read: %w", err)
+	}
+	return work, nil
+}
+
+// DueCount says how many rows are due at now, reading an index only. It stops
+// counting at most.
+func (store *Store) DueCount(ctx context.Context, now time.Time, most int) (count int, err error) {
+	err = store.reader.QueryRowContext(ctx, `SELECT count(*) FROM (
+		SELECT 1 FROM work WHERE ready = 0 AND next_at IS NOT NULL AND next_at <= ?
+		UNION ALL SELECT 1 FROM work WHERE ready = 1 LIMIT ?)`, now.UnixMicro(), most).Scan(&count)
+	return count, err
+}
+
+// Promote marks every row whose time has come. Its cost is that of the rows that
+// became due, not of those that exist.
+func (store *Store) Promote(ctx context.Context, now time.Time) error {
+	var one int
+	err := store.reader.QueryRowContext(ctx, `SELECT 1 FROM work WHERE ready = 0 AND next_at IS NOT NULL AND next_at <= ? LIMIT 1`, now.UnixMicro()).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return store.Write(ctx, func(tx *Tx) error {
+		_, err := tx.Exec(`UPDATE work SET ready = 1 WHERE ready = 0 AND next_at IS NOT NULL AND next_at <= ?`, now.UnixMicro())
+		return err
+	})
+}
+
+// Due returns up to limit due rows of one kind and lane, the earliest deadline
+// first. Call Promote before.
+func (store *Store) Due(ctx context.Context, kind, lane string, limit int) ([]Work, error) {
+	return store.list(ctx, selectWork+` WHERE ready = 1 AND kind = ? AND lane = ? ORDER BY deadline, id LIMIT ?`, kind, lane, limit)
+}
+
+// DueLanes lists the lanes of one kind that have due rows.
+func (store *Store) DueLanes(ctx context.Context, kind string) (lanes []string, err error) {
+	rows, err := store.reader.QueryContext(ctx, `SELECT DISTINCT lane FROM work WHERE ready = 1 AND kind = ? ORDER BY lane`, kind)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var lane string
+		if err := rows.Scan(&lane); err != nil {
+			return nil, err
+		}
+		lanes = append(lanes, lane)
+	}
+	return lanes, rows.Err()
+}
+
+// Upcoming is when the next row that is not ready will be; zero for never.
+func (store *Store) Upcoming(ctx context.Context) (time.Time, error) {
+	var next sql.NullInt64
+	err := store.reader.QueryRowContext(ctx, `SELECT min(next_at) FROM work WHERE ready = 0 AND next_at IS NOT NULL`).Scan(&next)
+	return fromMicro(next), err
+}
+
+// Get reads one row. ErrNotFound if there is none.
+func (store *Store) Get(ctx context.Context, id string) (Work, error) {
+	work, err := scanWork(store.reader.QueryRowContext(ctx, selectWork+` WHERE id = ?`, id).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	return work, err
+}
+
+// OfSubject reads all rows of one kind about one certificate, in order of ID.
+func (store *Store) OfSubject(ctx context.Context, kind, subject string) ([]Work, error) {
+	return store.list(ctx, selectWork+` WHERE subject = ? AND kind = ? ORDER BY id`, subject, kind)
+}
+
+// OfKind reads all rows of a kind, in order of ID. For lists and for
+// reconciliation, never on the way of work that is due.
+func (store *Store) OfKind(ctx context.Context, kind string) ([]Work, error) {
+	return store.list(ctx, selectWork+` WHERE kind = ? ORDER BY id`, kind)
+}
+
+func (store *Store) list(ctx context.Context, query string, arguments ...any) ([]Work, error) {
+	rows, err := store.reader.QueryContext(ctx, query, arguments...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Work
+	for rows.Next() {
+		work, err := scanWork(rows.Scan)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, work)
+	}
+	return all, rows.Err()
+}
