@@ -18,8 +18,8 @@ type Certificate struct {
 	NotAfter           time.Time `json:"not_after"`
 	DNSNames           []string  `json:"dns_names"`
 	IPAddresses        []string  `json:"ip_addresses"`
-	KeyType            string    `json:"key_type"` // rsa ecdsa-p256 ecdsa-p384 ecdsa-p521 ed25519 …
-	KeyBits            int       `json:"key_bits"`
+	KeyType            string    `json:"key_type,omitempty"` // rsa ecdsa-p256 ecdsa-p384 ecdsa-p521 ed25519 …
+	KeyBits            int       `json:"key_bits,omitempty"`
 	SignatureAlgorithm string    `json:"signature_algorithm"` // Go's x509 names
 	CA                 bool      `json:"ca"`
 	SelfIssued         bool      `json:"self_issued"`
