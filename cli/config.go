@@ -58,10 +58,10 @@ func (p *program) checkConfig(_ context.Context, arguments []string) (summary, e
 			p.output.write([]byte(problem.String() + "\n"))
 		}
 	}
-	mistakes := config.Errors(problems)
-	did := summary{Counts: map[string]int{"mistakes": mistakes, "warnings": len(problems) - mistakes}}
+	wrong := config.Errors(problems)
+	did := summary{Counts: map[string]int{"mistakes": wrong, "warnings": len(problems) - wrong}}
 	if loaded == nil {
-		return did, usage(fmt.Sprintf("the configuration has %s", count(mistakes, "mistake")), "each is shown above with its place", "correct the file, then backstay config check --config "+path)
+		return did, usage("the configuration has "+mistakes(problems), "each is shown above with its place", "correct the file, then backstay config check --config "+path)
 	}
 	for name, number := range map[string]int{
 		"authorities": len(loaded.Authorities), "solvers": len(loaded.Solvers), "targets": len(loaded.Targets),

@@ -86,9 +86,20 @@ func (p *program) loadConfig() (*config.Config, error) {
 		p.output.message(problem.String() + "\n")
 	}
 	if loaded == nil {
-		return nil, usage(fmt.Sprintf("the configuration has %s", count(config.Errors(problems), "mistake")), "each is shown above with its place", "backstay config check --config "+path)
+		return nil, usage("the configuration has "+mistakes(problems), "each is shown above with its place", "backstay config check --config "+path)
 	}
 	return loaded, nil
+}
+
+// mistakes counts the problems that are errors, in words.
+func mistakes(problems []config.Problem) string {
+	number := config.Errors(problems)
+	for _, problem := range problems {
+		if problem.Code == config.TooManyProblems && !problem.Warning {
+			return "more than " + count(number-1, "mistake")
+		}
+	}
+	return count(number, "mistake")
 }
 
 // unreadable words an error of the loader.

@@ -83,6 +83,7 @@ type draft struct {
 	solvers      []string
 	certificates []certificate
 	places       map[string]map[string]Position // section -> name -> where defined
+	names        map[string][]string            // section -> names, sorted; filled on demand
 	broken       map[string]bool                // files whose sections could not be read
 }
 
@@ -95,6 +96,7 @@ func newDraft(base string, all *collector) *draft {
 			Targets: make(map[string]Target),
 		},
 		places: map[string]map[string]Position{"authority": {}, "solver": {}, "target": {}},
+		names:  make(map[string][]string),
 		broken: make(map[string]bool),
 	}
 }

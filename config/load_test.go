@@ -216,6 +216,24 @@ func TestLoadUnreadable(t *testing.T) {
 	}
 }
 
+// TestManyWarnings: however many, warnings do not refuse a configuration.
+func TestManyWarnings(t *testing.T) {
+	path := write(t, "version: 1\nserve: {}\nalerts: {}\nmonitor: {}\n")
+	loaded, problems, err := Load(path, Options{MaxProblems: 1})
+	if err != nil || loaded == nil || len(problems) != 2 || problems[1].Code != TooManyProblems {
+		t.Errorf("%v\n%s", err, render(problems))
+	}
+}
+
+// TestLongValue: a message repeats only the beginning of a long text.
+func TestLongValue(t *testing.T) {
+	path := write(t, "version: 1\ncontact: "+strings.Repeat("é", 1<<20)+"\n")
+	_, problems, err := Load(path, Options{})
+	if err != nil || len(problems) != 1 || len(problems[0].String()) > 1000 {
+		t.Errorf("%v, %d problems", err, len(problems))
+	}
+}
+
 func TestHashChanges(t *testing.T) {
 	path := write(t, "version: 1\n")
 	seen := make(map[string]string)

@@ -65,6 +65,9 @@ func Errors(problems []Problem) int {
 	return count
 }
 
+// longestQuote is how many bytes of a text from the file a message repeats.
+const longestQuote = 200
+
 // collector gathers the problems of one Load over all its files.
 type collector struct {
 	problems []Problem
@@ -77,6 +80,11 @@ type collector struct {
 // Remedy at once.
 func (all *collector) add(at Position, code Code, arguments ...any) *Problem {
 	kind := messages[code]
+	for index, each := range arguments {
+		if value, ok := each.(string); ok && len(value) > longestQuote {
+			arguments[index] = strings.ToValidUTF8(value[:longestQuote], "") + "…"
+		}
+	}
 	all.problems = append(all.problems, Problem{
 		Position: at,
 		Code:     code,
@@ -86,6 +94,10 @@ func (all *collector) add(at Position, code Code, arguments ...any) *Problem {
 	})
 	return &all.problems[len(all.problems)-1]
 }
+
+// crowded reports whether so much was found that suggestions, which compare
+// with every defined name, are no longer worth their time.
+func (all *collector) crowded() bool { return len(all.problems) > MaxProblems }
 
 // finish sorts the problems as a reader meets them, drops those beyond limit
 // and adds the excerpts. Excerpts come last because only then all secrets that
@@ -109,7 +121,8 @@ func (all *collector) finish(limit int) []Problem {
 		kept = kept[:limit]
 		last := kept[limit-1].Position
 		all.problems = kept
-		all.add(last, TooManyProblems, more)
+		// A warning when all the rest are: warnings never refuse a configuration.
+		all.add(last, TooManyProblems, more).Warning = Errors(kept) == 0
 		kept = all.problems
 	}
 	for index := range kept {

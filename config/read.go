@@ -51,6 +51,9 @@ func (in *reader) fields(node ast.Node, allowed keys) []field {
 			in.all.add(each.at, UnsupportedKey, each.key, allowed.owner)
 		default:
 			problem := in.all.add(each.at, UnknownKey, each.key, allowed.owner)
+			if in.all.crowded() {
+				continue
+			}
 			problem.Meant = Nearest(each.key, allowed.known)
 			if problem.Meant == "" {
 				problem.Remedy = "known here: " + strings.Join(allowed.known, ", ")

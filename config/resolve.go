@@ -61,6 +61,9 @@ func (draft *draft) references(section string, wanted []text, fallback []string,
 			continue
 		case !defined && complete:
 			problem := draft.all.add(each.at, ReferenceUndefined, section, each.value)
+			if draft.all.crowded() {
+				break
+			}
 			defined := draft.defined(section)
 			problem.Meant = Nearest(each.value, defined)
 			switch {
@@ -76,8 +79,12 @@ func (draft *draft) references(section string, wanted []text, fallback []string,
 	return names
 }
 
-// defined lists the well-formed names of a section in alphabetical order.
+// defined lists the well-formed names of a section in alphabetical order; it is
+// called when all files have been read.
 func (draft *draft) defined(section string) []string {
+	if names, known := draft.names[section]; known {
+		return names
+	}
 	names := make([]string, 0, len(draft.places[section]))
 	for name := range draft.places[section] {
 		if validName(name) {
@@ -85,6 +92,7 @@ func (draft *draft) defined(section string) []string {
 		}
 	}
 	slices.Sort(names)
+	draft.names[section] = names
 	return names
 }
 
