@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// trial is what was seen of one kill and of the run after it.
+type trial struct {
+	Client       string
+	Window       string
+	Number       int
+	KilledAfter  time.Duration // from the begin of the run
+	Mismatched   bool          // after the kill certificate and key did not belong together, or one was unreadable
+	WouldNotRun  bool          // after the kill nginx -t refused
+	RerunError   string        // how the next run ended, "" when it said all is well
+	RerunOutput  string        // the end of what it said, when all was not
+	Converged    bool          // the next run ended well and the newest certificate is served
+	Silent       bool          // the next run ended well and an older certificate is served
+	Extra        int           // certificates issued beyond the one that was needed
+	LeftOver     []string      // files beyond those of a clean run
+	Handshakes   int
+	FailedProbes int
+	ProbeError   string
+}
+
+// grace is how long a reloaded server may take to show its new certificate.
+const grace = 3 * time.Second
+
+// try kills one run at a moment (0 to 1 of the window) and lets the next one end. killed is
+// false when the run had ended before its kill.
+func (c *campaign) try(ctx context.Context, window string, moment float64) (seen trial, killed bool, err error) {
+	if err := c.reset(); err != nil {
+		return seen, false, err
+	}
+	seen = trial{Client: c.client.name, Window: window}
+	before := len(c.world.serials())
+	visitor := watch(c.world.server)
+	defer func() {
+		visitor.stop()
+		seen.Handshakes, seen.FailedProbes, seen.ProbeError = visitor.handshakes, visitor.failed, visitor.firstError
+	}()
+
+	running, err := begin(c.client.renew, c.client.environment, c.world.folder)
+	if err != nil {
+		return seen, false, err
+	}
+	delay := time.Duration(moment * float64(c.whole))
+	if window == "issued" {
+		c.untilIssued(ctx, running, before)
+		delay = time.Duration(moment * float64(c.tail))
+	}
+	select {
+	case <-time.After(delay):
+	case <-running.ended:
+	case <-ctx.Done():
+	}
+	if !running.kill() {
+		return seen, false, ctx.Err()
+	}
+	seen.KilledAfter = running.took
+	seen.Mismatched, seen.WouldNotRun = !c.world.server.pairMatches(), !c.world.server.wouldStart()
+
+	if c.client.repair != nil {
+		if err := c.runToEnd(ctx, c.client.repair); err != nil {
+			return seen, false, err
+		}
+	}
+	again, err := begin(c.client.renew, c.client.environment, c.world.folder)
+	if err != nil {
+		return seen, false, err
+	}
+	if err := again.wait(ctx); err != nil {
+		seen.RerunError = err.Error()
+	}
+	c.judge(&seen, before)
+	if !seen.Converged {
+		output := again.output.String()
+		seen.RerunOutput = output[max(0, len(output)-2000):]
+	}
+	return seen, true, ctx.Err()
+}
+
+// judge compares the authority's books with what is served and what is on disk.
+func (c *campaign) judge(seen *trial, before int) {
+	serials := c.world.serials()
+	issued := len(serials) - before
+	seen.Extra = max(0, issued-1)
+	served := issued > 0 && c.world.server.serves(serials[len(serials)-1], grace)
+	seen.Converged = served && seen.RerunError == ""
+	seen.Silent = !served && seen.RerunError == ""
+	for pattern, count := range c.files() {
+		if more := count - c.clean[pattern]; more > 0 {
+			seen.LeftOver = append(seen.LeftOver, slices.Repeat([]string{pattern}, more)...)
+		}
+	}
+	slices.Sort(seen.LeftOver)
+}
+
+var (
+	digits = regexp.MustCompile(`[0-9]+`)
+	tokens = regexp.MustCompile(`acme-challenge/.+`)
+)
+
+// files counts the files of the client and its challenges by their path, with
+// numbers and tokens made equal. Folders and logs are left out.
+func (c *campaign) files() map[string]int {
+	counts := map[string]int{}
+	for _, folder := range []string{c.home, c.world.server.webroot} {
+		filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil {
+				return nil // what vanished meanwhile is not left over
+			}
+			name := strings.TrimPrefix(path, c.world.folder+"/")
+			if entry.IsDir() {
+				if slices.Contains(c.client.ignore, strings.TrimPrefix(name, "client/")) {
+					return fs.SkipDir
+				}
+				return nil
+			}
+			name = tokens.ReplaceAllString(name, "acme-challenge/TOKEN")
+			counts[digits.ReplaceAllString(name, "#")]++
+			return nil
+		})
+	}
+	return counts
+}
