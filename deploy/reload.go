@@ -1,0 +1,51 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/backstay/backstay/config"
+)
+
+// Renewed is what a reload command is told, in certbot's variables.
+type Renewed struct {
+	Lineage string   // folder with fullchain.pem and privkey.pem; its last element is the certificate's name
+	Domains []string // all names whose certificates changed
+}
+
+// RunReload carries out a reload that is a command or a systemd unit. Handled
+// is false when the configuration names neither: the target kind's own way then.
+// It never restarts: a unit is only ever reloaded, and a unit that cannot be is
+// an error. Error: a *CommandError.
+func RunReload(ctx context.Context, reload config.Reload, renewed Renewed) (handled bool, err error) {
+	switch {
+	case reload.None:
+		return true, nil
+	case reload.Unit != "":
+		if err := checkUnit(reload.Unit); err != nil {
+			return true, err
+		}
+		_, _, err = Run(ctx, Command{Argv: []string{"systemctl", "reload", reload.Unit}})
+		return true, err
+	case len(reload.Argv) > 0:
+		variables := []string{"RENEWED_LINEAGE=" + renewed.Lineage, "RENEWED_DOMAINS=" + strings.Join(renewed.Domains, " ")}
+		_, _, err = Run(ctx, Command{Argv: reload.Argv, Environment: variables})
+		return true, err
+	}
+	return false, nil
+}
+
+// checkUnit allows what systemd.unit(5) allows in a name, and nothing that
+// systemctl could take for an option.
+func checkUnit(unit string) error {
+	for position := range len(unit) {
+		letter := unit[position]
+		if letter >= 'a' && letter <= 'z' || letter >= 'A' && letter <= 'Z' || letter >= '0' && letter <= '9' ||
+			position > 0 && letter == '-' || strings.IndexByte(`:_.\@`, letter) >= 0 {
+			continue
+		}
+		return fmt.Errorf("systemd unit %q: not a unit name", unit)
+	}
+	return nil
+}
