@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -57,6 +58,7 @@ func Load(path string, options Options) (*Config, []Problem, error) {
 			return nil, nil, err
 		}
 		draft.config.Files = append(draft.config.Files, file)
+		from.data = bytes.TrimPrefix(from.data, []byte("\ufeff")) // some editors begin a file with it
 		draft.read(from)
 	}
 	draft.resolve()
@@ -144,6 +146,7 @@ func (draft *draft) sections(in *reader, body ast.Node) []field {
 	kept := found[:0]
 	for _, each := range found {
 		if contains(ignoredKeys, each.key) {
+			in.from.hideAll(each.value) // channels and tokens may be written out there
 			draft.all.add(each.at, IgnoredKey, each.key)
 			continue
 		}

@@ -127,7 +127,7 @@ func (all *collector) finish(limit int) []Problem {
 	}
 	for index := range kept {
 		if from := all.sources[kept[index].Position.File]; from != nil && kept[index].Code != TooManyProblems {
-			kept[index].Excerpt, kept[index].Caret = from.excerpt(kept[index].Position, kept[index].Code == YAMLSyntax)
+			kept[index].Excerpt, kept[index].Caret = from.excerpt(kept[index].Position, strings.HasPrefix(string(kept[index].Code), "yaml-"))
 		}
 	}
 	return kept

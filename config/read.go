@@ -48,8 +48,10 @@ func (in *reader) fields(node ast.Node, allowed keys) []field {
 		case contains(allowed.known, each.key):
 			kept = append(kept, each)
 		case contains(allowed.later, each.key):
+			in.hideForeign(each)
 			in.all.add(each.at, UnsupportedKey, each.key, allowed.owner)
 		default:
+			in.hideForeign(each)
 			problem := in.all.add(each.at, UnknownKey, each.key, allowed.owner)
 			if in.all.crowded() {
 				continue
@@ -61,6 +63,15 @@ func (in *reader) fields(node ast.Node, allowed keys) []field {
 		}
 	}
 	return kept
+}
+
+// hideForeign keeps what may be a secret under a key that we do not read out of
+// the excerpts: a password is a password under a misspelt key too.
+func (in *reader) hideForeign(each field) {
+	_, nested := each.value.(*ast.MappingNode)
+	if nested || secretName.MatchString(each.key) {
+		in.from.hideAll(each.value)
+	}
 }
 
 // entries lists all keys of a mapping; a key written twice is reported and

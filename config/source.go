@@ -71,7 +71,12 @@ func (from *source) hiddenFrom(line int) int {
 }
 
 // secretKey finds what may be a secret on a line that could not be parsed.
-var secretKey = regexp.MustCompile(`(?i)(hmac|secret|key_id|token|password)["']?\s*:\s*`)
+var secretKey = regexp.MustCompile(secretWords + `\w*["']?\s*:\s*`)
+
+// secretName finds keys whose value may be a secret.
+var secretName = regexp.MustCompile(secretWords)
+
+const secretWords = `(?i)(hmac|secret|key_id|token|passw|passphrase|credential|url|proxy|webhook)`
 
 // excerpt cuts the line of a position to a window around it and makes it
 // printable. The caret is a column in the excerpt, from 0.
