@@ -10,6 +10,7 @@ const (
 	CertNoSAN              Code = "cert-no-san"
 	CertSelfSigned         Code = "cert-self-signed"
 	CertUnparseable        Code = "cert-unparseable"
+	CertNoServerAuth       Code = "cert-no-server-auth"
 	ChainUntrustedRoot     Code = "chain-untrusted-root"
 	ChainIncomplete        Code = "chain-incomplete"
 	ChainIntermediateEnded Code = "chain-intermediate-expired"

@@ -49,4 +49,10 @@ var certificateEntries = []Entry{
 		Remedy:      "Look at the raw certificate; order a new one from its issuer.",
 		Next:        "openssl x509 -in FILE -noout -text", Source: "RFC 5280 section 4.1",
 	},
+	{
+		Code: CertNoServerAuth, Severity: Critical, Title: "Certificate is not for servers",
+		Explanation: "The certificate's extended key usage names purposes, and serving TLS is not among them. Clients refuse it.",
+		Remedy:      "Order a server certificate; check that the right file is configured.",
+		Next:        "backstay show NAME", Source: "RFC 5280 section 4.2.1.12",
+	},
 }
