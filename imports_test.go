@@ -36,8 +36,8 @@ var layers = map[string]layer{
 // free may be imported by every stage: they are pure.
 var free = map[string]bool{"audit": true, "plan": true, "readiness": true}
 
-// importRules are about non-test files, unless they say otherwise: a test may
-// reach up for the conformance suite that lives beside the interface.
+// importRules are about what ends in a program, unless they say otherwise: a
+// test may reach up for the conformance suite that lives beside the interface.
 var importRules = []rule{
 	{"every folder at the root has a layer (add it to layers and to ARCHITECTURE.md)", everyFolderPlaced},
 	{"words <- memory <- stages <- daemon <- cli, web <- cmd", layersPointDown},
@@ -48,6 +48,7 @@ var importRules = []rule{
 	{"config.Load is called by daemon and cli only", configLoadedAtTheTop},
 	{"no folder is named util, common, helper or manager", noDrawers},
 	{"bench, tools and cmd are imported by nobody", programsNotImported},
+	{"a package named ...test is imported by tests, testbed and bench only", testPackagesOnlyFromTests},
 }
 
 func TestImports(t *testing.T) { enforce(t, importRules) }
@@ -63,7 +64,7 @@ func ours(importPath string) (folder string, ok bool) {
 // eachImport visits the imports of our own packages by non-test files.
 func eachImport(t tree, visit func(from, to string, position token.Pos)) {
 	for _, source := range t.sources {
-		if source.test {
+		if source.forTests() {
 			continue
 		}
 		for importPath, position := range source.imports() {
@@ -133,7 +134,7 @@ func testbedOnlyForTests(t tree) (breaches []breach) {
 	for _, source := range t.sources {
 		demo := strings.HasPrefix(source.path, "cli/demo")
 		from := root(source.folder)
-		if source.test || demo || from == "daemon" || from == "testbed" || from == "bench" {
+		if source.forTests() || demo || from == "daemon" || from == "testbed" || from == "bench" {
 			continue
 		}
 		for importPath, position := range source.imports() {
@@ -147,7 +148,7 @@ func testbedOnlyForTests(t tree) (breaches []breach) {
 
 func pebbleOnlyForTests(t tree) (breaches []breach) {
 	for _, source := range t.sources {
-		if source.test || root(source.folder) == "bench" || related(source.folder, "testbed/pebble") && source.folder != "testbed" {
+		if source.forTests() || root(source.folder) == "bench" || related(source.folder, "testbed/pebble") && source.folder != "testbed" {
 			continue
 		}
 		for importPath, position := range source.imports() {
@@ -174,7 +175,7 @@ func heavyPeersOutside(t tree) (breaches []breach) {
 func configLoadedAtTheTop(t tree) (breaches []breach) {
 	for _, source := range t.sources {
 		from := root(source.folder)
-		if source.test || from == "daemon" || from == "cli" {
+		if source.forTests() || from == "daemon" || from == "cli" {
 			continue
 		}
 		source.selections(modulePath+"/config", func(name string, position token.Pos) {
@@ -183,6 +184,15 @@ func configLoadedAtTheTop(t tree) (breaches []breach) {
 			}
 		})
 	}
+	return breaches
+}
+
+func testPackagesOnlyFromTests(t tree) (breaches []breach) {
+	eachImport(t, func(from, to string, position token.Pos) {
+		if isTestPackage(to) && root(from) != "testbed" && root(from) != "bench" {
+			breaches = append(breaches, breach{t.at(position), from + " imports " + to})
+		}
+	})
 	return breaches
 }
 
@@ -270,6 +280,8 @@ func TestImportRulesCanFail(t *testing.T) {
 		{"the daemon loads it", configLoadedAtTheTop, map[string]string{"daemon/a.go": file("daemon", "config") + "var _ = config.Load\n"}, ""},
 		{"a drawer", noDrawers, map[string]string{"deploy/util/a.go": file("util")}, "deploy/util"},
 		{"a program imported", programsNotImported, map[string]string{"cli/a.go": file("cli", "bench/kill")}, "bench/kill"},
+		{"support for tests in production", testPackagesOnlyFromTests, map[string]string{"issue/a.go": file("issue", "cert/certtest")}, "cert/certtest"},
+		{"support for tests in a test", testPackagesOnlyFromTests, map[string]string{"issue/a_test.go": file("issue", "cert/certtest")}, ""},
 		{"a nested module is not ours to judge", everyFolderPlaced, map[string]string{"test/go.mod": "module x\n", "test/a.go": file("novelty")}, ""},
 		{"testdata is not ours to judge", everyFolderPlaced, map[string]string{"novelty/testdata/a.go": "not Go at all"}, ""},
 	}

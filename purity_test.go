@@ -33,7 +33,7 @@ func TestPurity(t *testing.T) { enforce(t, purityRules) }
 // eachPure visits the non-test files of the pure packages and their folders.
 func eachPure(t tree, visit func(source)) {
 	for _, source := range t.sources {
-		if !source.test && pure[root(source.folder)] {
+		if !source.forTests() && pure[root(source.folder)] {
 			visit(source)
 		}
 	}
@@ -176,7 +176,7 @@ func listPure(t *testing.T) (packages []listedPackage, exports map[string]string
 			t.Fatal(err)
 		}
 		exports[listed.ImportPath] = listed.Export
-		if folder, own := ours(listed.ImportPath); own && pure[root(folder)] {
+		if folder, own := ours(listed.ImportPath); own && pure[root(folder)] && !isTestPackage(folder) {
 			packages = append(packages, listed)
 		}
 	}
@@ -281,6 +281,7 @@ func TestPurityRulesCanFail(t *testing.T) {
 		{"netip", pureImports, plan(`import "net/netip"`, `var _ netip.Addr`), ""},
 		{"http", pureImports, plan(`import "net/http"`, `var _ http.Client`), "net/http"},
 		{"in a folder below", pureImports, map[string]string{"audit/rules/a.go": "// Package rules is planted.\npackage rules\nimport _ \"os\"\n"}, "imports os"},
+		{"in support of tests", pureImports, map[string]string{"cert/certtest/a.go": "// Package certtest is planted.\npackage certtest\nimport _ \"os\"\n"}, ""},
 		{"in a test", pureImports, map[string]string{"plan/a_test.go": "package plan\nimport _ \"os\"\n"}, ""},
 		{"in another package", pureImports, map[string]string{"store/a.go": "// Package store is planted.\npackage store\nimport _ \"os\"\n"}, ""},
 		{"the clock", pureOfClock, plan(`import "time"`, `var now = time.Now()`), "time.Now"},

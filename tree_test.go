@@ -38,6 +38,12 @@ type source struct {
 	text   string
 }
 
+// forTests reports whether a file ends in no program: a test, or a package of
+// support for tests, whose name ends in "test" as httptest's does.
+func (s source) forTests() bool { return s.test || isTestPackage(s.folder) }
+
+func isTestPackage(folder string) bool { return strings.HasSuffix(path.Base(folder), "test") }
+
 // breach is one violation of a rule.
 type breach struct {
 	where string // path or path:line
