@@ -10,14 +10,23 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
+
+	"github.com/backstay/backstay/bench/world"
+	"github.com/backstay/backstay/testbed/authority"
 )
+
+// due is how long ago the first certificate was issued: of its 90 days 20 are
+// left, so that every client finds it due and its successor not.
+const due = 70 * 24 * time.Hour
 
 // campaign is one client in a world of its own, ready to be killed.
 type campaign struct {
-	world    *world
-	client   client
-	home     string
+	world    *world.World
+	client   world.Client
+	books    *authority.Authority
+	age      atomic.Int64   // how far the authority's clock is in the past, in nanoseconds
 	baseline string         // serial number that every trial begins with
 	clean    map[string]int // files that a run leaves which nobody killed
 	whole    time.Duration  // such a run, begin to end
@@ -28,97 +37,80 @@ type campaign struct {
 const cleanRuns = 5
 
 func newCampaign(ctx context.Context, name, backstay string) (*campaign, error) {
-	w, err := newWorld()
+	c := &campaign{clean: map[string]int{}}
+	var err error
+	c.world, err = world.New(func(httpPort int) (world.Authority, error) {
+		now := func() time.Time { return time.Now().Add(-time.Duration(c.age.Load())) }
+		c.books, err = authority.New(authority.Config{HTTPPort: httpPort, Now: now})
+		return c.books, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	c := &campaign{world: w, home: filepath.Join(w.folder, "client"), clean: map[string]int{}}
-	if c.client, err = newClient(name, w, backstay); err == nil {
+	if c.client, err = world.NewClient(name, c.world, backstay); err == nil {
 		err = c.first(ctx)
 	}
 	if err == nil {
 		err = c.measure(ctx)
 	}
 	if err != nil {
-		c.close(true)
-		return nil, fmt.Errorf("%w (folder %s)", err, w.folder)
+		c.world.Close(true)
+		return nil, fmt.Errorf("%w (folder %s)", err, c.world.Folder)
 	}
 	fmt.Fprintf(os.Stderr, "%s: a clean run takes %v, %v of it after the issuance\n", name, c.whole.Round(time.Millisecond), c.tail.Round(time.Millisecond))
 	return c, nil
 }
 
-func (c *campaign) close(keep bool) { c.world.close(keep) }
+// serials are the certificates that the authority has issued, oldest first.
+func (c *campaign) serials() []string {
+	var all []string
+	for _, issued := range c.books.Issued() {
+		all = append(all, issued.Certificate.SerialNumber.Text(16))
+	}
+	return all
+}
 
 // first issues the certificate that is due, 70 days ago, and keeps the folder
 // as the template of every trial.
 func (c *campaign) first(ctx context.Context) error {
-	server := c.world.server
-	certificate, key := filepath.Join(c.home, c.client.certificate), filepath.Join(c.home, c.client.key)
-	if c.client.adopts {
-		if err := placeholder(certificate, key); err != nil {
-			return err
-		}
-		if err := server.configure(certificate, key); err != nil {
-			return err
-		}
-	} else if err := server.configure("", ""); err != nil {
+	if err := c.client.Settle(c.world, false); err != nil {
 		return err
 	}
-	if err := server.start(); err != nil {
-		return err
-	}
-	c.world.age.Store(int64(due))
-	for _, argv := range c.client.first {
-		if err := c.runToEnd(ctx, argv); err != nil {
+	c.age.Store(int64(due))
+	for _, argv := range append(slices.Clone(c.client.Prepare), c.client.Issue) {
+		if _, err := c.client.Run(ctx, c.world, argv); err != nil {
 			return err
 		}
 	}
-	c.world.age.Store(0)
-	serials := c.world.serials()
+	c.age.Store(0)
+	serials := c.serials()
 	if len(serials) != 1 {
 		return fmt.Errorf("the first run issued %d certificates", len(serials))
 	}
 	c.baseline = serials[0]
-	if !c.client.adopts {
-		if err := server.configure(certificate, key); err != nil {
-			return err
-		}
-		if err := server.start(); err != nil {
-			return err
-		}
-	}
-	if !server.serves(c.baseline, 5*time.Second) {
-		return errors.New("the first certificate is not served")
-	}
-	return exec.Command("cp", "-a", c.home, filepath.Join(c.world.folder, "template")).Run()
-}
-
-func (c *campaign) runToEnd(ctx context.Context, argv []string) error {
-	running, err := begin(argv, c.client.environment, c.world.folder)
-	if err != nil {
+	if err := c.client.Settle(c.world, true); err != nil {
 		return err
 	}
-	if err := running.wait(ctx); err != nil {
-		return fmt.Errorf("%v: %w\n%s", argv, err, running.output.String())
+	if !c.world.Server.Serves(c.baseline, 5*time.Second) {
+		return errors.New("the first certificate is not served")
 	}
-	return nil
+	return exec.Command("cp", "-a", c.world.Home(), filepath.Join(c.world.Folder, "template")).Run()
 }
 
 // reset puts everything back to the day before: files, challenges, and what
 // the server has loaded.
 func (c *campaign) reset() error {
-	challenges := filepath.Join(c.world.server.webroot, ".well-known/acme-challenge")
-	if err := errors.Join(os.RemoveAll(c.home), os.RemoveAll(challenges), os.MkdirAll(challenges, 0o755)); err != nil {
+	if err := c.world.Empty(); err != nil {
 		return err
 	}
-	if err := exec.Command("cp", "-a", filepath.Join(c.world.folder, "template"), c.home).Run(); err != nil {
+	if err := exec.Command("cp", "-a", filepath.Join(c.world.Folder, "template")+"/.", c.world.Home()).Run(); err != nil {
 		return err
 	}
 	// Started anew, so that no worker of the last trial answers.
-	if err := c.world.server.start(); err != nil {
+	if err := c.world.Server.Start(); err != nil {
 		return err
 	}
-	if !c.world.server.serves(c.baseline, 5*time.Second) {
+	if !c.world.Server.Serves(c.baseline, 5*time.Second) {
 		return errors.New("the first certificate is not served after the reset")
 	}
 	return nil
@@ -132,20 +124,20 @@ func (c *campaign) measure(ctx context.Context) error {
 		if err := c.reset(); err != nil {
 			return err
 		}
-		before := len(c.world.serials())
-		running, err := begin(c.client.renew, c.client.environment, c.world.folder)
+		before := len(c.serials())
+		running, err := world.Begin(c.client.Renew, c.client.Environment, c.world.Folder)
 		if err != nil {
 			return err
 		}
 		issued := c.untilIssued(ctx, running, before)
-		if err := running.wait(ctx); err != nil {
-			return fmt.Errorf("%w\n%s", err, running.output.String())
+		if err := running.Wait(ctx); err != nil {
+			return fmt.Errorf("%w\n%s", err, running.Output())
 		}
-		serials := c.world.serials()
-		if len(serials) != before+1 || !c.world.server.serves(serials[before], 5*time.Second) {
-			return fmt.Errorf("a clean run issued %d certificates and did not serve the newest\n%s", len(serials)-before, running.output.String())
+		serials := c.serials()
+		if len(serials) != before+1 || !c.world.Server.Serves(serials[before], 5*time.Second) {
+			return fmt.Errorf("a clean run issued %d certificates and did not serve the newest\n%s", len(serials)-before, running.Output())
 		}
-		wholes, tails = append(wholes, running.took), append(tails, running.took-issued)
+		wholes, tails = append(wholes, running.Took), append(tails, running.Took-issued)
 		for pattern, count := range c.files() {
 			c.clean[pattern] = max(c.clean[pattern], count)
 		}
@@ -158,19 +150,19 @@ func (c *campaign) measure(ctx context.Context) error {
 
 // untilIssued waits for the authority's books to show one more certificate and
 // returns how long after the begin of the run that was.
-func (c *campaign) untilIssued(ctx context.Context, running *process, before int) time.Duration {
+func (c *campaign) untilIssued(ctx context.Context, running *world.Process, before int) time.Duration {
 	ticks := time.NewTicker(500 * time.Microsecond)
 	defer ticks.Stop()
-	for len(c.world.serials()) == before {
+	for len(c.serials()) == before {
 		select {
 		case <-ticks.C:
 		case <-ctx.Done():
 			return 0
-		case <-running.ended:
-			return running.took
+		case <-running.Ended:
+			return running.Took
 		}
 	}
-	return time.Since(running.begin)
+	return time.Since(running.Started)
 }
 
 // kill does the trials of one window.
@@ -178,7 +170,7 @@ func (c *campaign) kill(ctx context.Context, window string, kills int, seed uint
 	if window != "run" && window != "issued" {
 		return row{}, fmt.Errorf("unknown window %q", window)
 	}
-	result := row{client: c.client.name, window: window}
+	result := row{client: c.client.Name, window: window}
 	for draw := uint64(0); result.kills < kills; draw++ {
 		if draw > uint64(20*kills)+20 {
 			return row{}, fmt.Errorf("after %d draws only %d runs could be killed in time", draw, result.kills)

@@ -31,7 +31,7 @@ func main() {
 }
 
 func run() error {
-	clients := flag.String("clients", "certbot,lego,dehydrated", "which clients, in this order; backstay too")
+	clients := flag.String("clients", "certbot,lego,dehydrated", "which clients, in this order; also dehydrated-unlocked, backstay")
 	backstay := flag.String("backstay", "./backstay", "the Backstay binary")
 	kills := flag.Int("kills", 100, "kills for each client and window")
 	seed := flag.Uint64("seed", 1, "decides the moments")
@@ -61,12 +61,12 @@ func run() error {
 		for _, window := range strings.Split(*windows, ",") {
 			row, err := campaign.kill(ctx, window, *kills, *seed, record)
 			if err != nil {
-				campaign.close(true)
-				return fmt.Errorf("%s: %w (folder %s)", name, err, campaign.world.folder)
+				campaign.world.Close(true)
+				return fmt.Errorf("%s: %w (folder %s)", name, err, campaign.world.Folder)
 			}
 			rows = append(rows, row)
 		}
-		campaign.close(*keep)
+		campaign.world.Close(*keep)
 	}
 	printTable(os.Stdout, rows)
 	return nil

@@ -3,18 +3,20 @@ package main
 import (
 	"sync"
 	"time"
+
+	"github.com/backstay/backstay/bench/world"
 )
 
 // prober is a visitor who comes every 10 ms.
 type prober struct {
-	server             *server
+	server             *world.Server
 	end                chan struct{}
 	done               sync.WaitGroup
 	handshakes, failed int
 	firstError         string
 }
 
-func watch(s *server) *prober {
+func watch(s *world.Server) *prober {
 	p := &prober{server: s, end: make(chan struct{})}
 	p.done.Add(1)
 	go func() {
@@ -35,7 +37,7 @@ func watch(s *server) *prober {
 
 func (p *prober) look() {
 	p.handshakes++
-	if _, err := p.server.served(); err != nil {
+	if _, err := p.server.Served(); err != nil {
 		p.failed++
 		if p.firstError == "" {
 			p.firstError = err.Error()

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/backstay/backstay/bench/world"
 )
 
 // trial is what was seen of one kill and of the run after it.
@@ -38,15 +40,15 @@ func (c *campaign) try(ctx context.Context, window string, moment float64) (seen
 	if err := c.reset(); err != nil {
 		return seen, false, err
 	}
-	seen = trial{Client: c.client.name, Window: window}
-	before := len(c.world.serials())
-	visitor := watch(c.world.server)
+	seen = trial{Client: c.client.Name, Window: window}
+	before := len(c.serials())
+	visitor := watch(c.world.Server)
 	defer func() {
 		visitor.stop()
 		seen.Handshakes, seen.FailedProbes, seen.ProbeError = visitor.handshakes, visitor.failed, visitor.firstError
 	}()
 
-	running, err := begin(c.client.renew, c.client.environment, c.world.folder)
+	running, err := world.Begin(c.client.Renew, c.client.Environment, c.world.Folder)
 	if err != nil {
 		return seen, false, err
 	}
@@ -57,30 +59,30 @@ func (c *campaign) try(ctx context.Context, window string, moment float64) (seen
 	}
 	select {
 	case <-time.After(delay):
-	case <-running.ended:
+	case <-running.Ended:
 	case <-ctx.Done():
 	}
-	if !running.kill() {
+	if !running.Kill() {
 		return seen, false, ctx.Err()
 	}
-	seen.KilledAfter = running.took
-	seen.Mismatched, seen.WouldNotRun = !c.world.server.pairMatches(), !c.world.server.wouldStart()
+	seen.KilledAfter = running.Took
+	seen.Mismatched, seen.WouldNotRun = !c.world.Server.PairMatches(), !c.world.Server.WouldStart()
 
-	if c.client.repair != nil {
-		if err := c.runToEnd(ctx, c.client.repair); err != nil {
+	if c.client.Repair != nil {
+		if _, err := c.client.Run(ctx, c.world, c.client.Repair); err != nil {
 			return seen, false, err
 		}
 	}
-	again, err := begin(c.client.renew, c.client.environment, c.world.folder)
+	again, err := world.Begin(c.client.Renew, c.client.Environment, c.world.Folder)
 	if err != nil {
 		return seen, false, err
 	}
-	if err := again.wait(ctx); err != nil {
+	if err := again.Wait(ctx); err != nil {
 		seen.RerunError = err.Error()
 	}
 	c.judge(&seen, before)
 	if !seen.Converged {
-		output := again.output.String()
+		output := again.Output()
 		seen.RerunOutput = output[max(0, len(output)-2000):]
 	}
 	return seen, true, ctx.Err()
@@ -88,10 +90,10 @@ func (c *campaign) try(ctx context.Context, window string, moment float64) (seen
 
 // judge compares the authority's books with what is served and what is on disk.
 func (c *campaign) judge(seen *trial, before int) {
-	serials := c.world.serials()
+	serials := c.serials()
 	issued := len(serials) - before
 	seen.Extra = max(0, issued-1)
-	served := issued > 0 && c.world.server.serves(serials[len(serials)-1], grace)
+	served := issued > 0 && c.world.Server.Serves(serials[len(serials)-1], grace)
 	seen.Converged = served && seen.RerunError == ""
 	seen.Silent = !served && seen.RerunError == ""
 	for pattern, count := range c.files() {
@@ -111,14 +113,14 @@ var (
 // numbers and tokens made equal. Folders and logs are left out.
 func (c *campaign) files() map[string]int {
 	counts := map[string]int{}
-	for _, folder := range []string{c.home, c.world.server.webroot} {
+	for _, folder := range []string{c.world.Home(), c.world.Server.Webroot} {
 		filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return nil // what vanished meanwhile is not left over
 			}
-			name := strings.TrimPrefix(path, c.world.folder+"/")
+			name := strings.TrimPrefix(path, c.world.Folder+"/")
 			if entry.IsDir() {
-				if slices.Contains(c.client.ignore, strings.TrimPrefix(name, "client/")) {
+				if slices.Contains(c.client.Logs, strings.TrimPrefix(name, "client/")) {
 					return fs.SkipDir
 				}
 				return nil

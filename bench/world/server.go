@@ -1,4 +1,4 @@
-package main
+package world
 
 import (
 	"crypto/tls"
@@ -14,20 +14,23 @@ import (
 	"time"
 )
 
-// server is a real nginx on loopback.
-type server struct {
-	folder, webroot   string
-	httpPort, tlsPort int
+// Server is a real nginx on loopback.
+type Server struct {
+	Folder, Webroot   string
+	HTTPPort, TLSPort int
 	certificate, key  string // paths as configured; "" while there are none
 	command           *exec.Cmd
 }
 
-func (s *server) configFile() string { return filepath.Join(s.folder, "nginx.conf") }
-func (s *server) pidFile() string    { return filepath.Join(s.folder, "nginx.pid") }
+// ConfigFile is the path of the configuration.
+func (s *Server) ConfigFile() string { return filepath.Join(s.Folder, "nginx.conf") }
 
-// configure writes the configuration: the challenges on one port and, once
+// PIDFile is the path of the pid file.
+func (s *Server) PIDFile() string { return filepath.Join(s.Folder, "nginx.pid") }
+
+// Configure writes the configuration: the challenges on one port and, once
 // there is a pair to name, TLS on the other.
-func (s *server) configure(certificate, key string) error {
+func (s *Server) Configure(certificate, key string) error {
 	s.certificate, s.key = certificate, key
 	secure := ""
 	if certificate != "" {
@@ -38,7 +41,7 @@ func (s *server) configure(certificate, key string) error {
 		ssl_certificate %s;
 		ssl_certificate_key %s;
 		location / { return 200 "ok\n"; }
-	}`, s.tlsPort, domain, certificate, key)
+	}`, s.TLSPort, Domain, certificate, key)
 	}
 	user := ""
 	if os.Getuid() == 0 {
@@ -62,21 +65,21 @@ http {
 		root %[6]s;
 	}%[7]s
 }
-`, user, s.pidFile(), s.folder, s.httpPort, domain, s.webroot, secure)
-	return os.WriteFile(s.configFile(), []byte(text), 0o644)
+`, user, s.PIDFile(), s.Folder, s.HTTPPort, Domain, s.Webroot, secure)
+	return os.WriteFile(s.ConfigFile(), []byte(text), 0o644)
 }
 
-// start runs nginx and waits until it answers.
-func (s *server) start() error {
-	s.stop()
-	s.command = exec.Command("nginx", "-p", s.folder, "-c", s.configFile(), "-g", "daemon off;")
+// Start runs nginx and waits until it answers.
+func (s *Server) Start() error {
+	s.Stop()
+	s.command = exec.Command("nginx", "-p", s.Folder, "-c", s.ConfigFile(), "-g", "daemon off;")
 	s.command.Stderr = os.Stderr
 	if err := s.command.Start(); err != nil {
 		return err
 	}
-	port := s.httpPort
+	port := s.HTTPPort
 	if s.certificate != "" {
-		port = s.tlsPort
+		port = s.TLSPort
 	}
 	deadline := time.Now().Add(10 * time.Second)
 	for {
@@ -92,9 +95,9 @@ func (s *server) start() error {
 	}
 }
 
-func (s *server) pidWritten(deadline time.Time) error {
+func (s *Server) pidWritten(deadline time.Time) error {
 	for {
-		data, err := os.ReadFile(s.pidFile())
+		data, err := os.ReadFile(s.PIDFile())
 		if pid, _ := strconv.Atoi(strings.TrimSpace(string(data))); pid == s.command.Process.Pid {
 			return nil
 		}
@@ -105,7 +108,8 @@ func (s *server) pidWritten(deadline time.Time) error {
 	}
 }
 
-func (s *server) stop() {
+// Stop ends nginx and waits for it.
+func (s *Server) Stop() {
 	if s.command == nil {
 		return
 	}
@@ -114,23 +118,23 @@ func (s *server) stop() {
 	s.command = nil
 }
 
-// wouldStart asks nginx whether it could start with what is on disk now.
-func (s *server) wouldStart() bool {
-	return exec.Command("nginx", "-p", s.folder, "-c", s.configFile(), "-t", "-q").Run() == nil
+// WouldStart asks nginx whether it could start with what is on disk now.
+func (s *Server) WouldStart() bool {
+	return exec.Command("nginx", "-p", s.Folder, "-c", s.ConfigFile(), "-t", "-q").Run() == nil
 }
 
-// pairMatches reports whether the two configured files belong together now.
-func (s *server) pairMatches() bool {
+// PairMatches reports whether the two configured files belong together now.
+func (s *Server) PairMatches() bool {
 	_, err := tls.LoadX509KeyPair(s.certificate, s.key)
 	return err == nil
 }
 
-// served makes one handshake and returns the serial number it was shown. The
+// Served makes one handshake and returns the serial number it was shown. The
 // handshake also proves that the server holds the key.
-func (s *server) served() (string, error) {
+func (s *Server) Served() (string, error) {
 	dialer := &net.Dialer{Timeout: time.Second}
 	// Not verified: the authority is nobody's, and the serial number decides.
-	connection, err := tls.DialWithDialer(dialer, "tcp", address(s.tlsPort), &tls.Config{ServerName: domain, InsecureSkipVerify: true})
+	connection, err := tls.DialWithDialer(dialer, "tcp", address(s.TLSPort), &tls.Config{ServerName: Domain, InsecureSkipVerify: true})
 	if err != nil {
 		return "", err
 	}
@@ -138,10 +142,10 @@ func (s *server) served() (string, error) {
 	return connection.ConnectionState().PeerCertificates[0].SerialNumber.Text(16), nil
 }
 
-// serves waits until a certificate is served, or the limit is over.
-func (s *server) serves(serial string, limit time.Duration) bool {
+// Serves waits until a certificate is served, or the limit is over.
+func (s *Server) Serves(serial string, limit time.Duration) bool {
 	for deadline := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
-		if seen, err := s.served(); err == nil && seen == serial {
+		if seen, err := s.Served(); err == nil && seen == serial {
 			return true
 		}
 		if time.Now().After(deadline) {

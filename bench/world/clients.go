@@ -1,0 +1,185 @@
+package world
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Client is an ACME client as its own documentation sets it up for one name,
+// http-01 by webroot, and a web server that is told to reload by a hook.
+type Client struct {
+	Name        string
+	Certificate string     // the file that the web server opens
+	Key         string     // likewise
+	Adopts      bool       // the files must be there before the client comes
+	Environment []string   // added to PATH and HOME
+	Prepare     [][]string // what a person does once
+	Issue       []string   // issues and deploys the first certificate
+	Renew       []string   // what cron runs
+	Force       []string   // renews what is not due
+	Repair      []string   // what a person does after a kill, nil for nobody
+	Logs        []string   // folders that are meant to grow, below the client's folder
+}
+
+// Clients are the names that NewClient knows.
+var Clients = []string{"certbot", "lego", "dehydrated", "dehydrated-unlocked", "backstay"}
+
+// NewClient writes what the client wants to find in the client's folder.
+// backstay is the path of the Backstay binary.
+func NewClient(name string, w *World, backstay string) (Client, error) {
+	hook := filepath.Join(w.Server.Folder, "reload")
+	text := fmt.Sprintf("#!/bin/sh\nexec kill -HUP \"$(cat %s)\"\n", w.Server.PIDFile())
+	if err := os.WriteFile(hook, []byte(text), 0o755); err != nil {
+		return Client{}, err
+	}
+	switch name {
+	case "certbot":
+		return certbot(w, hook), nil
+	case "lego":
+		return lego(w, hook), nil
+	case "dehydrated":
+		return dehydrated(w)
+	case "dehydrated-unlocked": // the same with somebody there who removes its lock after each kill
+		helped, err := dehydrated(w)
+		helped.Name, helped.Repair = name, []string{"rm", "-f", w.Home() + "/lock"}
+		return helped, err
+	case "backstay":
+		return newBackstay(w, backstay)
+	}
+	return Client{}, fmt.Errorf("unknown client %q; known are %q", name, Clients)
+}
+
+// Settle lets the server serve what the client has, or prepares it for a first
+// issuance when that is still to come.
+func (c Client) Settle(w *World, issued bool) error {
+	if c.Adopts && !issued {
+		if err := placeholder(c.Certificate, c.Key); err != nil {
+			return err
+		}
+	}
+	certificate, key := c.Certificate, c.Key
+	if !c.Adopts && !issued {
+		certificate, key = "", ""
+	}
+	if err := w.Server.Configure(certificate, key); err != nil {
+		return err
+	}
+	return w.Server.Start()
+}
+
+// Run runs one command of the client to its end.
+func (c Client) Run(ctx context.Context, w *World, argv []string) (*Process, error) {
+	running, err := Begin(argv, c.Environment, w.Folder)
+	if err != nil {
+		return nil, err
+	}
+	if err := running.Wait(ctx); err != nil {
+		return running, fmt.Errorf("%q: %w\n%s", argv, err, running.Output())
+	}
+	return running, nil
+}
+
+func certbot(w *World, hook string) Client {
+	home := w.Home()
+	with := func(arguments ...string) []string {
+		return append(append([]string{"certbot"}, arguments...), "--config-dir", home+"/etc", "--work-dir", home+"/lib", "--logs-dir", home+"/log", "--non-interactive")
+	}
+	return Client{
+		Name:        "certbot",
+		Certificate: home + "/etc/live/" + Domain + "/fullchain.pem",
+		Key:         home + "/etc/live/" + Domain + "/privkey.pem",
+		Environment: []string{"REQUESTS_CA_BUNDLE=" + w.HTTPSRoots},
+		Issue: with("certonly", "--webroot", "--webroot-path", w.Server.Webroot, "--domain", Domain,
+			"--server", w.Authority.URL(), "--agree-tos", "--register-unsafely-without-email", "--deploy-hook", hook),
+		Renew: with("renew", "--no-random-sleep-on-renew"),
+		Force: with("renew", "--no-random-sleep-on-renew", "--force-renewal"),
+		Logs:  []string{"log"},
+	}
+}
+
+func lego(w *World, hook string) Client {
+	with := func(arguments ...string) []string {
+		return append([]string{"lego", "--server", w.Authority.URL(), "--path", w.Home(), "--email", "ops@example.com", "--accept-tos",
+			"--domains", Domain, "--http", "--http.webroot", w.Server.Webroot}, arguments...)
+	}
+	return Client{
+		Name:        "lego",
+		Certificate: w.Home() + "/certificates/" + Domain + ".crt",
+		Key:         w.Home() + "/certificates/" + Domain + ".key",
+		Environment: []string{"LEGO_CA_CERTIFICATES=" + w.HTTPSRoots},
+		Issue:       with("run", "--run-hook", hook),
+		Renew:       with("renew", "--no-random-sleep", "--renew-hook", hook),
+		Force:       with("renew", "--no-random-sleep", "--renew-hook", hook, "--days", "1000"),
+	}
+}
+
+func dehydrated(w *World) (Client, error) {
+	home := w.Home()
+	settings := fmt.Sprintf(`CA=%q
+BASEDIR=%q
+WELLKNOWN=%q
+HOOK=%q
+CURL_OPTS="--cacert %s"
+CONTACT_EMAIL=ops@example.com
+KEY_ALGO=prime256v1
+`, w.Authority.URL(), home, w.Server.Webroot+"/.well-known/acme-challenge", home+"/hook", w.HTTPSRoots)
+	hook := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = deploy_cert ] || exit 0\nexec kill -HUP \"$(cat %s)\"\n", w.Server.PIDFile())
+	for name, text := range map[string]string{"config": settings, "domains.txt": Domain + "\n", "hook": hook} {
+		if err := os.WriteFile(filepath.Join(home, name), []byte(text), 0o755); err != nil {
+			return Client{}, err
+		}
+	}
+	with := func(arguments ...string) []string {
+		return append([]string{"dehydrated", "--config", home + "/config"}, arguments...)
+	}
+	return Client{
+		Name:        "dehydrated",
+		Certificate: home + "/certs/" + Domain + "/fullchain.pem",
+		Key:         home + "/certs/" + Domain + "/privkey.pem",
+		Prepare:     [][]string{with("--register", "--accept-terms")},
+		Issue:       with("--cron"),
+		Renew:       with("--cron"),
+		Force:       with("--cron", "--force"),
+	}, nil
+}
+
+func newBackstay(w *World, binary string) (Client, error) {
+	binary, err := filepath.Abs(binary)
+	if err != nil {
+		return Client{}, err
+	}
+	resolvers := ""
+	if w.Resolver != "" {
+		resolvers = fmt.Sprintf("resolvers: [%q]\n", w.Resolver)
+	}
+	settings := fmt.Sprintf(`version: 1
+contact: ops@example.com
+authorities:
+  bench: {directory: %q, directory_roots: %q, roots: %q}
+solvers:
+  web: {type: http-01, webroot: %q, port: %d}
+targets:
+  edge: {kind: nginx, config: %q, prefix: %q, pid: %q, reload_every: 1s}
+defaults: {authorities: [bench], solvers: [web]}
+%scertificates:
+  - {name: bench, domains: [%s], deploy: [edge]}
+`, w.Authority.URL(), w.HTTPSRoots, w.Roots, w.Server.Webroot, w.Server.HTTPPort, w.Server.ConfigFile(), w.Server.Folder, w.Server.PIDFile(), resolvers, Domain)
+	file := filepath.Join(w.Folder, "backstay.yaml")
+	if err := os.WriteFile(file, []byte(settings), 0o644); err != nil {
+		return Client{}, err
+	}
+	with := func(arguments ...string) []string {
+		return append(append([]string{binary}, arguments...), "--config", file, "--state", w.Home()+"/state", "--no-input")
+	}
+	return Client{
+		Name:        "backstay",
+		Certificate: w.Home() + "/tls/fullchain.pem",
+		Key:         w.Home() + "/tls/privkey.pem",
+		Adopts:      true,
+		Issue:       with("renew"),
+		Renew:       with("renew"),
+		Force:       with("renew", "--force", "bench"),
+	}, nil
+}
