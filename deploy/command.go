@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/backstay/backstay/finding"
 )
 
 // Limits of every command we run.
@@ -17,6 +19,7 @@ const (
 	commandLimit = 60 * time.Second
 	pipeLimit    = 2 * time.Second // for a child that outlives the command and keeps its pipes
 	outputLimit  = 64 << 10        // bytes kept of what it says
+	lastLine     = 300             // characters of it in an error's text
 )
 
 // Command is one run of a program: argv, never a shell.
@@ -35,14 +38,19 @@ type CommandError struct {
 	Err     error
 }
 
+// Error ends with the last line of what the command said, made safe to show.
 func (failed *CommandError) Error() string {
-	return fmt.Sprintf("%s: %v", failed.Command, failed.Err)
+	text := fmt.Sprintf("%s: %v", failed.Command, failed.Err)
+	if last := failed.Output[strings.LastIndexByte(failed.Output, '\n')+1:]; last != "" {
+		text += ": " + finding.TextAtMost(last, lastLine)
+	}
+	return text
 }
 
 func (failed *CommandError) Unwrap() error { return failed.Err }
 
 // Run runs a command to its end. Error: a *CommandError; its Output holds what
-// the command wrote to standard error, then standard output.
+// the command wrote to standard output, then standard error.
 func Run(ctx context.Context, command Command) (stdout, stderr []byte, err error) {
 	text := strings.Join(command.Argv, " ")
 	if len(command.Argv) == 0 {
@@ -75,7 +83,7 @@ func Run(ctx context.Context, command Command) (stdout, stderr []byte, err error
 		err = fmt.Errorf("stopped after %v: %w", limit, context.Cause(limited))
 	}
 	if err != nil {
-		err = &CommandError{Command: text, Output: strings.TrimSpace(fault.text.String() + "\n" + out.text.String()), Err: err}
+		err = &CommandError{Command: text, Output: strings.TrimSpace(out.text.String() + "\n" + fault.text.String()), Err: err}
 	}
 	return out.text.Bytes(), fault.text.Bytes(), err
 }

@@ -92,3 +92,11 @@ var ErrOlderGeneration = errOlder{}
 type errOlder struct{}
 
 func (errOlder) Error() string { return "a newer generation is in force" }
+
+// ErrNotRunning is in the chain of Reload's error when there is no server to
+// tell: it will read what is in force when it starts.
+var ErrNotRunning error = errNotRunning{}
+
+type errNotRunning struct{}
+
+func (errNotRunning) Error() string { return "the server is not running" }

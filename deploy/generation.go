@@ -41,13 +41,14 @@ var (
 
 // Generation is what STATE/certs/NAME/NUMBER holds.
 type Generation struct {
-	Name     string
-	Number   int
-	Folder   string
-	HasKey   bool                // privkey.pem is there and can be read
-	Complete bool                // all four files are there and belong together
-	Missing  []string            // names of the files that are not there
-	Chain    []*x509.Certificate // of fullchain.pem, leaf first; nil when there is none
+	Name       string
+	Number     int
+	Folder     string
+	HasKey     bool                // privkey.pem is there and can be read
+	KeyMatches bool                // and belongs to the leaf
+	Complete   bool                // all four files are there and belong together
+	Missing    []string            // names of the files that are not there
+	Chain      []*x509.Certificate // of fullchain.pem, leaf first; nil when there is none
 }
 
 // Folder is where generation number of name lives, whether or not it exists.

@@ -64,6 +64,8 @@ func (generation *Generation) judge(texts map[string][]byte) error {
 			return damaged(FullChainFile, err)
 		}
 		generation.Chain = chain
+		_, err = checkPair(text, texts[KeyFile])
+		generation.KeyMatches = err == nil
 	}
 	if len(generation.Missing) > 0 {
 		return fmt.Errorf("%s: %w: no %s", generation.Folder, ErrIncomplete, strings.Join(generation.Missing, ", "))

@@ -109,7 +109,7 @@ func (linked Linked) Stage(placement Placement) error {
 		return err
 	}
 	if placement.Generation == 0 {
-		return linked.checkStaged(placement)
+		return linked.CheckStaged(placement)
 	}
 	files, err := linked.source(placement)
 	if err != nil {
@@ -117,6 +117,9 @@ func (linked Linked) Stage(placement Placement) error {
 	}
 	place, err := linked.claim(placement.Name)
 	if err != nil {
+		return err
+	}
+	if err := sweep(place.folder); err != nil {
 		return err
 	}
 	sweepDead(filepath.Dir(place.folder))
@@ -222,9 +225,9 @@ func (linked Linked) Staged(placement Placement) (certificate, key string, err e
 	return filepath.Join(folder, FullChainFile), filepath.Join(folder, KeyFile), nil
 }
 
-// checkStaged reads back what Stage left: what the disk holds, not what we
+// CheckStaged reads back what Stage left: what the disk holds, not what we
 // remember writing, goes in force.
-func (linked Linked) checkStaged(placement Placement) error {
+func (linked Linked) CheckStaged(placement Placement) error {
 	certificate, key, err := linked.Staged(placement)
 	if err != nil {
 		return err
@@ -264,7 +267,7 @@ func (linked Linked) Swap(placement Placement, back bool) error {
 	if err != nil {
 		return err
 	}
-	if err := linked.checkStaged(placement); err != nil {
+	if err := linked.CheckStaged(placement); err != nil {
 		return err
 	}
 	place, _ := linked.claimed(placement.Name)
@@ -273,6 +276,9 @@ func (linked Linked) Swap(placement Placement, back bool) error {
 	}
 	if !linked.tied(place) && linked.present() {
 		return fmt.Errorf("%s was replaced after staging: %w", linked.Certificate, ErrNotStaged)
+	}
+	if err := sweep(place.folder); err != nil {
+		return err
 	}
 	// A kill before this rename leaves the old pair in force, after it the new one.
 	path := filepath.Join(place.folder, switchName)

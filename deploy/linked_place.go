@@ -98,6 +98,32 @@ func places(folder, name string) []string {
 	return list
 }
 
+// InForce finds which certificate the switch behind the two paths belongs to,
+// and where it stands. Folder is where its files are. Ok is false when the
+// paths are not links of ours.
+func (linked Linked) InForce() (name string, number int, folder string, ok bool) {
+	keyFolder, err := filepath.EvalSymlinks(filepath.Dir(linked.Key))
+	if err != nil {
+		return "", 0, "", false
+	}
+	entries, _ := os.ReadDir(keyFolder)
+	for _, entry := range entries {
+		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), placePrefix) {
+			continue
+		}
+		found := place{folder: filepath.Join(keyFolder, entry.Name())}
+		var stored claim
+		text, err := readCapped(filepath.Join(found.folder, claimFile))
+		if err != nil || json.Unmarshal(text, &stored) != nil || stored != linked.claimOf(stored.Certificate) || !linked.tied(found) {
+			continue
+		}
+		if number, stands := found.current(); stands && CheckName(stored.Certificate) == nil {
+			return stored.Certificate, number, found.number(number), true
+		}
+	}
+	return "", 0, "", false
+}
+
 // sweep removes what a killed writer left in a folder that is ours alone.
 func sweep(folder string) error { return explain(folder, durable.Sweep(folder)) }
 

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -27,6 +28,10 @@ func RunReload(ctx context.Context, reload config.Reload, renewed Renewed) (hand
 			return true, err
 		}
 		_, _, err = Run(ctx, Command{Argv: []string{"systemctl", "reload", reload.Unit}})
+		var failed *CommandError
+		if errors.As(err, &failed) && strings.Contains(failed.Output, "is not active, cannot reload") {
+			err = fmt.Errorf("%w: %w", ErrNotRunning, err)
+		}
 		return true, err
 	case len(reload.Argv) > 0:
 		variables := []string{"RENEWED_LINEAGE=" + renewed.Lineage, "RENEWED_DOMAINS=" + strings.Join(renewed.Domains, " ")}
