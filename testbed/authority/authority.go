@@ -169,41 +169,13 @@ func (authority *Authority) address() error {
 		authority.base.Scheme = "http"
 		return nil
 	}
-	pair, roots, err := httpsPair(authority.base.Hostname())
+	pair, root, err := pki.Loopback(authority.base.Hostname())
 	if err != nil {
 		return err
 	}
-	authority.roots = roots
+	authority.roots = pki.PEM(root)
 	authority.https = &tls.Config{Certificates: []tls.Certificate{pair.TLS()}}
 	return nil
-}
-
-// httpsPair makes the pair of the authority's own HTTPS. It is valid for all
-// the time any clock here may show: the dates of this certificate are not what
-// is rehearsed.
-func httpsPair(host string) (*pki.Pair, []byte, error) {
-	options := pki.Options{
-		CommonName: "Backstay testbed HTTPS root",
-		NotBefore:  time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC),
-		NotAfter:   time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
-	}
-	root, err := pki.Root(options)
-	if err != nil {
-		return nil, nil, err
-	}
-	options.CommonName = ""
-	options.Names = []string{"localhost"}
-	options.IPs = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
-	if ip := net.ParseIP(host); ip != nil {
-		options.IPs = append(options.IPs, ip)
-	} else if host != "" {
-		options.Names = append(options.Names, host)
-	}
-	pair, err := root.Leaf(options)
-	if err != nil {
-		return nil, nil, err
-	}
-	return pair, pki.PEM(root.Certificate), nil
 }
 
 func (authority *Authority) serve() {
