@@ -39,7 +39,7 @@ const cleanRuns = 5
 func newCampaign(ctx context.Context, name, backstay string) (*campaign, error) {
 	c := &campaign{clean: map[string]int{}}
 	var err error
-	c.world, err = world.New(func(httpPort int) (world.Authority, error) {
+	c.world, err = world.New(func(httpPort int, _ string) (world.Authority, error) {
 		now := func() time.Time { return time.Now().Add(-time.Duration(c.age.Load())) }
 		c.books, err = authority.New(authority.Config{HTTPPort: httpPort, Now: now})
 		return c.books, err

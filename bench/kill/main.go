@@ -37,9 +37,16 @@ func run() error {
 	seed := flag.Uint64("seed", 1, "decides the moments")
 	windows := flag.String("windows", "run,issued", "run: over the whole run; issued: between issuance and exit")
 	raw := flag.String("raw", "", "append one JSON line for each trial to this file")
+	strict := flag.Bool("strict", false, "fail unless every kill healed and did no harm")
+	table := flag.String("table", "", "measure nothing; print the table of the trials in this file")
 	keep := flag.Bool("keep", false, "keep the folders, to look at")
 	flag.Parse()
 
+	if *table != "" {
+		rows, err := readTrials(*table)
+		printTable(os.Stdout, rows)
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var record *json.Encoder
@@ -69,5 +76,10 @@ func run() error {
 		campaign.world.Close(*keep)
 	}
 	printTable(os.Stdout, rows)
+	for _, r := range rows {
+		if *strict && !r.harmless() {
+			return fmt.Errorf("%s, %s: not every kill was harmless", r.client, windowNames[r.window])
+		}
+	}
 	return nil
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 )
@@ -45,6 +48,35 @@ func (r *row) add(t trial) {
 	for _, pattern := range t.LeftOver {
 		r.leftOver[pattern]++
 	}
+}
+
+// readTrials adds up what -raw has written, in the order of the file.
+func readTrials(path string) ([]row, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var rows []row
+	for trials := json.NewDecoder(file); ; {
+		var one trial
+		if err := trials.Decode(&one); errors.Is(err, io.EOF) {
+			return rows, nil
+		} else if err != nil {
+			return rows, err
+		}
+		at := slices.IndexFunc(rows, func(r row) bool { return r.client == one.Client && r.window == one.Window })
+		if at < 0 {
+			at, rows = len(rows), append(rows, row{client: one.Client, window: one.Window})
+		}
+		rows[at].add(one)
+	}
+}
+
+// harmless is what we ask of Backstay: the next run finishes the work, with one
+// certificate, nothing left over, and nobody noticed.
+func (r *row) harmless() bool {
+	return r.converged == r.kills && r.extra+r.silent+r.failed+r.mismatched+r.wouldNotRun+r.withLeftOver+r.failedProbes == 0
 }
 
 var windowNames = map[string]string{"run": "the whole run", "issued": "issuance to exit"}

@@ -150,10 +150,6 @@ func newBackstay(w *World, binary string) (Client, error) {
 	if err != nil {
 		return Client{}, err
 	}
-	resolvers := ""
-	if w.Resolver != "" {
-		resolvers = fmt.Sprintf("resolvers: [%q]\n", w.Resolver)
-	}
 	settings := fmt.Sprintf(`version: 1
 contact: ops@example.com
 authorities:
@@ -163,9 +159,10 @@ solvers:
 targets:
   edge: {kind: nginx, config: %q, prefix: %q, pid: %q, reload_every: 1s}
 defaults: {authorities: [bench], solvers: [web]}
-%scertificates:
+resolvers: [%q]
+certificates:
   - {name: bench, domains: [%s], deploy: [edge]}
-`, w.Authority.URL(), w.HTTPSRoots, w.Roots, w.Server.Webroot, w.Server.HTTPPort, w.Server.ConfigFile(), w.Server.Folder, w.Server.PIDFile(), resolvers, Domain)
+`, w.Authority.URL(), w.HTTPSRoots, w.Roots, w.Server.Webroot, w.Server.HTTPPort, w.Server.ConfigFile(), w.Server.Folder, w.Server.PIDFile(), w.Resolver, Domain)
 	file := filepath.Join(w.Folder, "backstay.yaml")
 	if err := os.WriteFile(file, []byte(settings), 0o644); err != nil {
 		return Client{}, err

@@ -77,3 +77,19 @@ func (p *Process) Wait(ctx context.Context) error {
 
 // Output is what the client has said. Read it after the end.
 func (p *Process) Output() string { return p.output.String() }
+
+// CPU is the time that the client and its ended children have computed. Read it
+// after the end.
+func (p *Process) CPU() time.Duration {
+	return p.command.ProcessState.UserTime() + p.command.ProcessState.SystemTime()
+}
+
+// Memory is the most that the client had resident, in KiB; of its children only
+// the largest counts, alone. Read it after the end.
+func (p *Process) Memory() int64 {
+	usage, ok := p.command.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0
+	}
+	return usage.Maxrss
+}

@@ -11,9 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 
+	"github.com/backstay/backstay/testbed/nameserver"
 	"github.com/backstay/backstay/testbed/pki"
 )
 
@@ -37,13 +39,15 @@ type World struct {
 	Folder     string
 	Authority  Authority
 	Server     *Server
-	Resolver   string // ADDRESS:PORT of a name server that knows Domain; "" for none
+	Resolver   string // ADDRESS:PORT of the name server
 	HTTPSRoots string // file
 	Roots      string // file
+	names      *nameserver.Server
 }
 
-// New makes a world. start is given the port where http-01 looks.
-func New(start func(httpPort int) (Authority, error)) (*World, error) {
+// New makes a world. start is given the port where http-01 looks and the name
+// server to ask.
+func New(start func(httpPort int, resolver string) (Authority, error)) (*World, error) {
 	folder, err := os.MkdirTemp("", "backstay-bench-")
 	if err != nil {
 		return nil, err
@@ -62,7 +66,12 @@ func New(start func(httpPort int) (Authority, error)) (*World, error) {
 		return nil, err
 	}
 	w.Server = &Server{Folder: filepath.Join(folder, "nginx"), Webroot: filepath.Join(folder, "webroot"), HTTPPort: ports[0], TLSPort: ports[1]}
-	if w.Authority, err = start(ports[0]); err != nil {
+	everywhere := nameserver.Zone{Name: ".", Default: netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	if w.names, err = nameserver.Start(nameserver.Config{Zones: []nameserver.Zone{everywhere}}); err != nil {
+		return nil, err
+	}
+	w.Resolver = w.names.Address().String()
+	if w.Authority, err = start(ports[0], w.Resolver); err != nil {
 		return nil, err
 	}
 	err = errors.Join(
@@ -76,6 +85,7 @@ func New(start func(httpPort int) (Authority, error)) (*World, error) {
 func (w *World) Close(keep bool) {
 	w.Server.Stop()
 	w.Authority.Close()
+	w.names.Close()
 	if !keep {
 		os.RemoveAll(w.Folder)
 	}
