@@ -1,5 +1,3 @@
-//go:build script
-
 // The scripts need golang.org/x/tools/txtar, by way of testscript. Run them with
 // `go test -tags script ./cli`.
 

@@ -149,6 +149,11 @@ func Tail(ctx context.Context, reader Reader, subject string, most int) ([]Act, 
 	if err != nil {
 		return nil, err
 	}
+	return readNewestFirst(rows)
+}
+
+// readNewestFirst turns newest-first rows round.
+func readNewestFirst(rows *sql.Rows) ([]Act, error) {
 	defer rows.Close()
 	var acts []Act
 	for rows.Next() {
@@ -168,4 +173,15 @@ func Tail(ctx context.Context, reader Reader, subject string, most int) ([]Act, 
 // Concurrent; each query is its own snapshot.
 type Reader interface {
 	Query(ctx context.Context, query string, arguments ...any) (*sql.Rows, error)
+}
+
+// About returns the newest acts on one managed certificate, whatever row they
+// belong to (certificate, deployment, challenge), oldest of them first.
+func About(ctx context.Context, reader Reader, name string, most int) ([]Act, error) {
+	rows, err := reader.Query(ctx, selectAct+` WHERE subject = ? OR (subject >= ? AND subject < ?) OR (subject >= ? AND subject < ?) ORDER BY id DESC LIMIT ?`,
+		"certificate/"+name, "deployment/"+name+"/", "deployment/"+name+"0", "challenge/"+name+"/", "challenge/"+name+"0", most)
+	if err != nil {
+		return nil, err
+	}
+	return readNewestFirst(rows)
 }

@@ -18,6 +18,7 @@ import (
 type Deployment struct {
 	Name       string     `json:"name"`
 	Target     string     `json:"target"`
+	Domains    []string   `json:"domains"` // the names it must be served for
 	Node       string     `json:"node,omitempty"`
 	Wanted     int        `json:"wanted"`           // generation to be served
 	Generation int        `json:"going,omitempty"`  // the one being deployed now
@@ -39,6 +40,8 @@ type Deployment struct {
 	Blind      bool       `json:"blind,omitempty"`    // in force, and nobody told us where to look
 	Asked      bool       `json:"asked,omitempty"`    // a person asked: do not wait for clients' clocks
 	AllowWorse bool       `json:"worse,omitempty"`    // a person confirmed a worse certificate
+	Anew       bool       `json:"anew,omitempty"`     // prove it again although it was served before
+	Backward   bool       `json:"backward,omitempty"` // a person wants an older generation than the one in force
 	DueSince   time.Time  `json:"due_since,omitzero"`
 	Deadline   time.Time  `json:"deadline,omitzero"`
 	History    History    `json:"history,omitzero"`
@@ -117,7 +120,7 @@ func (rules Rules) nextDeployment(row *Deployment, event Event, now time.Time, d
 	}
 	switch row.Phase {
 	case "":
-		if row.Served == row.Wanted && !row.Unproven {
+		if row.Served == row.Wanted && !row.Unproven && !row.Anew {
 			return // nothing to do until a new generation comes
 		}
 		row.Generation = row.Wanted
@@ -135,6 +138,10 @@ func (rules Rules) nextDeployment(row *Deployment, event Event, now time.Time, d
 	case PhaseChecked:
 		if row.Rolling {
 			one(SwapBack, row.Back)
+			return
+		}
+		if row.Backward {
+			one(SwapBack, row.Generation)
 			return
 		}
 		one(Swap, row.Generation)
@@ -321,6 +328,7 @@ func (rules Rules) proven(row *Deployment, blind bool, now time.Time, decision *
 	row.Served, row.ServedAt = row.Generation, now
 	row.Blind, row.Unproven = blind, false
 	row.Phase, row.Held, row.Asked, row.AllowWorse = "", 0, false, false
+	row.Anew, row.Backward = false, false
 	row.History.clear()
 	// The certificate moves its live link when all its deployments are proven.
 	decision.Poke = append(decision.Poke, KindCertificate+"/"+row.Name)

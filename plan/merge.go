@@ -14,10 +14,11 @@ func Merge(stored, spawned Row) Row {
 	switch {
 	case spawned.Deployment != nil:
 		merged := *stored.Deployment
-		if spawned.Deployment.Wanted >= merged.Wanted {
-			merged.Wanted = spawned.Deployment.Wanted
+		if spawned.Deployment.Wanted >= merged.Wanted || spawned.Deployment.Backward {
+			merged.Wanted, merged.Domains = spawned.Deployment.Wanted, spawned.Deployment.Domains
 			merged.Asked = merged.Asked || spawned.Deployment.Asked
 			merged.AllowWorse = spawned.Deployment.AllowWorse
+			merged.Anew, merged.Backward = merged.Anew || spawned.Deployment.Anew, spawned.Deployment.Backward
 			merged.DueSince = spawned.Deployment.DueSince
 			merged.Deadline = spawned.Deployment.Deadline
 			merged.History.RetryAt = time.Time{}
@@ -74,7 +75,7 @@ func deployToNew(row *Certificate, want Want, now time.Time) (rows []Row) {
 	for _, target := range want.Deploy {
 		if !slices.Contains(row.Want.Deploy, target) {
 			rows = append(rows, Row{Deployment: &Deployment{
-				Name: row.Name, Target: target, Wanted: row.Held.Generation, DueSince: now, Deadline: row.Held.NotAfter,
+				Name: row.Name, Target: target, Domains: row.Held.Domains, Wanted: row.Held.Generation, DueSince: now, Deadline: row.Held.NotAfter,
 			}})
 		}
 	}

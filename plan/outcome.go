@@ -346,7 +346,7 @@ func (rules Rules) takeIssued(row *Certificate, issued *Held, now time.Time, dec
 	row.History.clear()
 	for _, target := range row.Want.Deploy {
 		decision.Spawn = append(decision.Spawn, Row{Deployment: &Deployment{
-			Name: row.Name, Target: target, Wanted: held.Generation, Asked: asked, DueSince: now, Deadline: deadline,
+			Name: row.Name, Target: target, Domains: held.Domains, Wanted: held.Generation, Asked: asked, DueSince: now, Deadline: deadline,
 		}})
 	}
 }

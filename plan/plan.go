@@ -154,13 +154,13 @@ const (
 	Verify   EffectKind = "verify"
 )
 
-// IsAct reports whether the effect changes the outside world, or proves
-// something about it, and so belongs into the journal. The rest are looks whose
-// repetition nobody notices.
+// IsAct reports whether the effect changes the outside world and so belongs
+// into the journal, its intent before it. The rest are looks whose repetition
+// nobody notices; what a verification has proven is recorded when it is.
 func (kind EffectKind) IsAct() bool {
 	switch kind {
 	case NewAccount, MakeKey, NewOrder, SetChallenge, OfferChallenge, Finalize, Collect, Abandon, PointLive, Clean,
-		Stage, Swap, SwapBack, Reload, Verify:
+		Stage, Swap, SwapBack, Reload:
 		return true
 	}
 	return false

@@ -121,8 +121,26 @@ func scanWork(scan func(...any) error) (Work, error) {
 func (store *Store) DueCount(ctx context.Context, now time.Time, most int) (count int, err error) {
 	err = store.reader.QueryRowContext(ctx, `SELECT count(*) FROM (
 		SELECT 1 FROM work WHERE ready = 0 AND next_at IS NOT NULL AND next_at <= ?
-		UNION ALL SELECT 1 FROM work WHERE ready = 1 LIMIT ?)`, now.UnixMicro(), most).Scan(&count)
+		UNION ALL SELECT 1 FROM work WHERE ready = 1
+		UNION ALL SELECT 1 FROM work WHERE holder <> '' LIMIT ?)`, now.UnixMicro(), most).Scan(&count)
 	return count, err
+}
+
+// Release makes every row due that a dead process had in hand. Only call it under
+// the lock that makes this process the only one that acts.
+func (store *Store) Release(ctx context.Context, now time.Time) error {
+	var one int
+	err := store.reader.QueryRowContext(ctx, `SELECT 1 FROM work WHERE holder <> '' LIMIT 1`).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return store.Write(ctx, func(tx *Tx) error {
+		_, err := tx.Exec(`UPDATE work SET next_at = ?, ready = 0, holder = '', lease_end = 0, version = version + 1 WHERE holder <> ''`, now.UnixMicro())
+		return err
+	})
 }
 
 // Promote marks every row whose time has come. Its cost is that of the rows that
