@@ -30,7 +30,7 @@ var layers = map[string]layer{
 	"discover": stage, "probe": stage, "inventory": stage, "audit": stage, "issue": stage, "deploy": stage,
 	"alert": stage, "diagnose": stage, "readiness": stage, "drill": stage, "crisis": stage, "review": stage,
 	"daemon": wiring, "cli": front, "web": front, "cmd": command,
-	"testbed": harness, "bench": outside, "tools": outside,
+	"testbed": harness, "bench": outside, "tools": outside, "docs": outside,
 }
 
 // free may be imported by every stage: they are pure.
