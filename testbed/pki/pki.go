@@ -272,3 +272,8 @@ func keyIdentifier(public crypto.PublicKey) ([]byte, error) {
 	sum := sha1.Sum(info.Key.Bytes)
 	return sum[:], nil
 }
+
+// ForClients is a Modify for certificates that clients show.
+func ForClients(template *x509.Certificate) {
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+}
