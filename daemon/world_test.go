@@ -2,15 +2,9 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
-	"fmt"
-	"net"
-	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,123 +13,72 @@ import (
 	"github.com/backstay/backstay/journal"
 	"github.com/backstay/backstay/store"
 	"github.com/backstay/backstay/testbed/authority"
-	"github.com/backstay/backstay/testbed/nameserver"
+	"github.com/backstay/backstay/testbed/world"
 )
 
-// world is a CA, a web server with a document folder, a name server in which
-// every name is 127.0.0.1, and a TLS server that reads its files when told.
-type world struct {
-	t         *testing.T
-	folder    string
-	authority *authority.Authority
-	names     *nameserver.Server
-	webroot   string
-	httpPort  int
-	server    *fileServer
-	extra     string // more of the configuration
-	options   string // of the certificate
-	findings  []finding.Finding
+// rig is a world with a test around it.
+type rig struct {
+	*world.World
+	t        *testing.T
+	cfg      world.Configuration
+	findings []finding.Finding
 }
 
-func newWorld(t *testing.T, change func(*authority.Config)) *world {
+func newRig(t *testing.T, change func(*authority.Config)) *rig {
 	t.Helper()
-	world := &world{t: t, folder: t.TempDir()}
-	world.webroot = filepath.Join(world.folder, "www")
-	if err := os.Mkdir(world.webroot, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := &http.Server{Handler: http.FileServer(http.Dir(world.webroot))}
-	go web.Serve(listener)
-	t.Cleanup(func() { web.Close() })
-	world.httpPort = listener.Addr().(*net.TCPAddr).Port
-	cfg := authority.Config{HTTPPort: world.httpPort}
+	cfg := world.Config{Folder: t.TempDir()}
 	if change != nil {
-		change(&cfg)
+		change(&cfg.Authority)
 	}
-	if world.authority, err = authority.New(cfg); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { world.authority.Close() })
-	world.names, err = nameserver.Start(nameserver.Config{Zones: []nameserver.Zone{{Name: "example.com", Default: netip.MustParseAddr("127.0.0.1")}}})
+	made, err := world.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { world.names.Close() })
-	world.write("ca-roots.pem", world.authority.Roots())
-	world.write("ca-https.pem", world.authority.HTTPSRoots())
-	world.server = startFileServer(t, filepath.Join(world.folder, "tls.pem"), filepath.Join(world.folder, "tls.key"))
-	return world
+	t.Cleanup(func() { made.Close() })
+	return &rig{World: made, t: t}
 }
 
-func (world *world) write(name string, text []byte) {
-	world.t.Helper()
-	if err := os.WriteFile(filepath.Join(world.folder, name), text, 0o644); err != nil {
-		world.t.Fatal(err)
-	}
-}
-
-func (world *world) state() string { return filepath.Join(world.folder, "state") }
-
-// configuration writes the configuration for certificates, each "name: domain
-// domain", and loads it.
-func (world *world) configuration(certificates ...string) *config.Config {
-	world.t.Helper()
-	var text strings.Builder
-	fmt.Fprintf(&text, `version: 1
-contact: ops@example.com
-resolvers: ["%s"]
-authorities:
-  test: {directory: "%s", directory_roots: ca-https.pem, roots: ca-roots.pem}
-solvers:
-  web: {type: http-01, webroot: %s, port: %d}
-%s
-targets:
-  mail: {kind: files, cert: %s, key: %s, reload: none, reload_every: 100ms, verify: ["%s"]}
-certificates:
-`, world.names.Address(), world.authority.URL(), world.webroot, world.httpPort, world.extra,
-		filepath.Join(world.folder, "tls.pem"), filepath.Join(world.folder, "tls.key"), world.server.address)
+// load writes and loads the configuration for certificates, each "name: domain domain".
+func (rig *rig) load(certificates ...string) *config.Config {
+	rig.t.Helper()
+	cfg := rig.cfg
 	for _, certificate := range certificates {
 		name, domains, _ := strings.Cut(certificate, ": ")
-		options := world.options
-		if options == "" {
-			options = "deploy: [mail]"
-		}
-		fmt.Fprintf(&text, "  - {name: %s, domains: [%s], %s}\n", name, strings.Join(strings.Fields(domains), ", "), options)
+		cfg.Certificates = append(cfg.Certificates, world.Certificate{Name: name, Domains: strings.Fields(domains)})
 	}
-	world.write("backstay.yaml", []byte(text.String()))
-	loaded, problems, err := config.Load(filepath.Join(world.folder, "backstay.yaml"), config.Options{})
+	path, err := rig.Configure(cfg)
+	if err != nil {
+		rig.t.Fatal(err)
+	}
+	loaded, problems, err := config.Load(path, config.Options{})
 	if err != nil || loaded == nil {
-		world.t.Fatalf("configuration: %v %v\n%s", problems, err, text.String())
+		rig.t.Fatalf("configuration: %v %v", problems, err)
 	}
 	return loaded
 }
 
 // run opens the state, runs what is due, and closes it.
-func (world *world) run(configuration *config.Config, selection Selection) Report {
-	world.t.Helper()
-	report, err := world.tryRun(configuration, selection)
+func (rig *rig) run(configuration *config.Config, selection Selection) Report {
+	rig.t.Helper()
+	report, err := rig.tryRun(configuration, selection, time.Now)
 	if err != nil {
-		world.t.Fatal(err)
+		rig.t.Fatal(err)
 	}
 	return report
 }
 
-func (world *world) tryRun(configuration *config.Config, selection Selection) (report Report, err error) {
-	lock, err := store.TryLock(world.state())
+func (rig *rig) tryRun(configuration *config.Config, selection Selection, now func() time.Time) (report Report, err error) {
+	lock, err := store.TryLock(rig.State())
 	if err != nil {
 		return report, err
 	}
 	defer lock.Release()
-	daemon, err := Open(context.Background(), Config{Folder: world.state(), Configuration: configuration, Now: time.Now})
+	daemon, err := Open(context.Background(), Config{Folder: rig.State(), Configuration: configuration, Now: now})
 	if err != nil {
 		return report, err
 	}
-	world.findings = nil
-	report, err = daemon.Run(context.Background(), selection, func(found finding.Finding) { world.findings = append(world.findings, found) }, nil, "test")
+	rig.findings = nil
+	report, err = daemon.Run(context.Background(), selection, func(found finding.Finding) { rig.findings = append(rig.findings, found) }, nil, "test")
 	if closing := daemon.Close(); err == nil {
 		err = closing
 	}
@@ -143,76 +86,72 @@ func (world *world) tryRun(configuration *config.Config, selection Selection) (r
 }
 
 // verifyJournal checks the log after a run.
-func (world *world) verifyJournal() {
-	world.t.Helper()
-	state, err := store.Open(context.Background(), store.Config{Folder: world.state(), ReadOnly: true})
+func (rig *rig) verifyJournal() {
+	rig.t.Helper()
+	state, err := store.Open(context.Background(), store.Config{Folder: rig.State(), ReadOnly: true})
 	if err != nil {
-		world.t.Fatal(err)
+		rig.t.Fatal(err)
 	}
 	defer state.Close()
-	verification, err := journal.Verify(context.Background(), world.state(), state, nil, time.Now())
+	verification, err := journal.Verify(context.Background(), rig.State(), state, nil, time.Now())
 	if err != nil || !verification.OK || verification.Acts == 0 || verification.Waiting != 0 {
-		world.t.Fatalf("journal: %+v %v", verification, err)
+		rig.t.Fatalf("journal: %+v %v", verification, err)
 	}
-}
-
-// fileServer serves the pair in two files as they are at each handshake.
-type fileServer struct {
-	address    string
-	handshakes atomic.Int64
-}
-
-func startFileServer(t *testing.T, certificate, key string) *fileServer {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &fileServer{address: listener.Addr().String()}
-	secured := tls.NewListener(listener, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		server.handshakes.Add(1)
-		pair, err := tls.LoadX509KeyPair(certificate, key)
-		return &pair, err
-	}})
-	go func() {
-		for {
-			connection, err := secured.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				connection.(*tls.Conn).Handshake()
-				connection.Close()
-			}()
-		}
-	}()
-	t.Cleanup(func() { listener.Close() })
-	return server
 }
 
 func TestIssueDeployVerify(t *testing.T) {
-	world := newWorld(t, nil)
-	configuration := world.configuration("www: www.example.com example.com")
+	rig := newRig(t, nil)
+	configuration := rig.load("www: www.example.com example.com")
 	started := time.Now()
-	report := world.run(configuration, Selection{})
+	report := rig.run(configuration, Selection{})
 	if len(report.Issued) != 1 || len(report.Served) != 1 || report.Served[0].Step != "served" || len(report.Left) != 0 {
-		t.Fatalf("report %+v\nfindings %+v", report, world.findings)
+		t.Fatalf("report %+v\nfindings %+v", report, rig.findings)
 	}
 	t.Logf("issued, deployed and verified in %s", time.Since(started))
-	again := world.run(configuration, Selection{})
+	again := rig.run(configuration, Selection{})
 	if len(again.Issued)+len(again.Served)+len(again.Left) != 0 {
 		t.Fatalf("a second run did something: %+v", again)
 	}
-	if issued := len(world.authority.Issued()); issued != 1 {
+	if issued := len(rig.Authority.Issued()); issued != 1 {
 		t.Fatalf("%d certificates issued", issued)
 	}
-	world.verifyJournal()
-	left, err := os.ReadDir(filepath.Join(world.webroot, ".well-known", "acme-challenge"))
-	if err != nil || len(left) != 0 {
-		t.Fatalf("challenge files left: %v %v", left, err)
+	rig.verifyJournal()
+	if left := rig.ChallengeFiles(); len(left) != 0 {
+		t.Fatalf("challenge files left: %v", left)
 	}
-	target, err := os.Readlink(filepath.Join(world.state(), "live", "www"))
+	target, err := os.Readlink(filepath.Join(rig.State(), "live", "www"))
 	if err != nil || !strings.HasSuffix(target, "certs/www/1") {
 		t.Fatalf("live link: %q %v", target, err)
+	}
+}
+
+// TestSolvers issues with every solver, wildcard and all key types included.
+func TestSolvers(t *testing.T) {
+	port := freePort(t)
+	for _, one := range []struct{ solver, domains, options string }{
+		{"web", "a.example.com", "key: rsa-2048"},
+		{"own", "b.example.com c.example.com", "key: ecdsa-p384"},
+		{"alpn", "d.example.com", "key: ecdsa-p256"},
+		{"zone", "e.example.com *.e.example.com", "key: ecdsa-p256"},
+	} {
+		t.Run(one.solver, func(t *testing.T) {
+			rig := newRig(t, func(cfg *authority.Config) {
+				cfg.TLSPort = port
+				if one.solver == "own" {
+					cfg.HTTPPort = port
+				}
+			})
+			rig.cfg = world.Configuration{Solver: one.solver, OwnPort: port}
+			rig.cfg.Certificates = []world.Certificate{{Name: "one", Domains: strings.Fields(one.domains), Options: "deploy: [mail], " + one.options}}
+			report := rig.run(rig.load(), Selection{})
+			if len(report.Issued) != 1 || len(report.Served) != 1 || len(report.Left) != 0 {
+				t.Fatalf("report %+v\nfindings %+v", report, rig.findings)
+			}
+			for _, domain := range []string{"b.example.com", "e.example.com"} {
+				if records := rig.Names.Records("_acme-challenge."+domain, "TXT"); len(records) != 0 {
+					t.Fatalf("records left: %v", records)
+				}
+			}
+		})
 	}
 }
