@@ -12,6 +12,16 @@ const (
 	PossessionNotChecked = "not_checked" // it showed the certificate only
 )
 
+// Place is where to look: one address, with the name to ask for there.
+type Place struct {
+	Target     string         // as the user wrote it, or as a range was expanded
+	Named      bool           // the user named this target; false for a member of a range
+	Name       string         // host name or IP address that the certificate should be for; "" when nobody asked for one
+	ServerName string         // the SNI to send; "" for none
+	Address    netip.AddrPort // where to connect
+	Transport  string         // tcp ("" too), or the protocol whose upgrade is asked for
+}
+
 // Observation is what one look at one place showed: facts, not judged yet.
 // Package audit turns it into an Endpoint record.
 type Observation struct {

@@ -17,7 +17,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/backstay/backstay/cert"
@@ -27,14 +26,7 @@ import (
 const DefaultTimeout = 10 * time.Second
 
 // Target is where to look.
-type Target struct {
-	Target     string         // as the user wrote it; kept for the record
-	Named      bool           // the user named it; false for a member of a range
-	Name       string         // host name or address the certificate should be for; "" for none
-	ServerName string         // the SNI to send; "" for none
-	Address    netip.AddrPort // where to connect
-	Transport  string         // tcp ("" too), or the protocol whose upgrade is asked for
-}
+type Target = cert.Place
 
 // Options of a look. The zero value is usable.
 type Options struct {
