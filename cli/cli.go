@@ -90,6 +90,11 @@ func commands(p *program) []*cobra.Command {
 	return []*cobra.Command{
 		renewCommand(p),
 		issueCommand(p),
+		planCommand(p),
+		applyCommand(p),
+		deployCommand(p),
+		rollbackCommand(p),
+		revokeCommand(p),
 		logCommand(p),
 		configCommand(p),
 		completionCommand(p),

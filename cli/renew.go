@@ -10,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay/config"
 	"github.com/backstay/backstay/daemon"
+	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/plan"
 	"github.com/backstay/backstay/store"
 )
@@ -87,6 +88,9 @@ func (p *program) idle(ctx context.Context) bool {
 	folder, err := p.statePath()
 	if err != nil {
 		return false
+	}
+	if durable.Unfinished(folder) {
+		return false // a run was killed at its very end: let the long way clean up
 	}
 	state, err := store.Open(ctx, store.Config{Folder: folder, ReadOnly: true})
 	if err != nil {

@@ -17,12 +17,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/backstay/backstay/cert"
 	"github.com/backstay/backstay/config"
+	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/finding"
 	"github.com/backstay/backstay/issue"
 	"github.com/backstay/backstay/journal"
@@ -79,6 +82,9 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 
 func (daemon *Daemon) prepare(ctx context.Context) (err error) {
 	now := daemon.cfg.Now()
+	if err := daemon.sweep(); err != nil {
+		return err
+	}
 	if daemon.rules.Seed, err = daemon.seed(ctx); err != nil {
 		return err
 	}
@@ -95,6 +101,29 @@ func (daemon *Daemon) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	return daemon.reconcile(ctx)
+}
+
+// sweep removes what a killed process left half written in our own folders:
+// nobody else writes there now. A generation's folder is finished by its row.
+func (daemon *Daemon) sweep() error {
+	folders := []string{"", "live", "targets", "accounts"}
+	for _, parent := range []string{"targets", "accounts"} {
+		entries, err := os.ReadDir(filepath.Join(daemon.cfg.Folder, parent))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, entry := range entries {
+			if entry.IsDir() {
+				folders = append(folders, filepath.Join(parent, entry.Name()))
+			}
+		}
+	}
+	for _, folder := range folders {
+		if err := durable.Sweep(filepath.Join(daemon.cfg.Folder, folder)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // seed is made once for a state folder; all jitter comes from it.

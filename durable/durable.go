@@ -186,3 +186,17 @@ func Sweep(folder string) error {
 	}
 	return nil
 }
+
+// Unfinished reports whether a killed process left a temporary file in folder.
+func Unfinished(folder string) bool {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return false
+	}
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), TemporaryPrefix) {
+			return true
+		}
+	}
+	return false
+}

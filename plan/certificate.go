@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/backstay/backstay/finding"
 )
 
 // Want is what the configuration asks of one managed certificate.
@@ -188,11 +186,13 @@ func (rules Rules) begin(row *Certificate, reason string, now time.Time, decisio
 	row.Orders = slices.DeleteFunc(row.Orders, func(ordered time.Time) bool { return now.Sub(ordered) >= 24*time.Hour })
 	if len(row.Orders) >= rules.Timing.OrdersPerDay {
 		again := row.Orders[0].Add(24 * time.Hour)
-		row.History.RetryAt = again
-		decision.Next = again
-		decision.Findings = append(decision.Findings, finding.New("renew-failing",
-			fmt.Sprintf("%s: %d orders in 24 h; no more before %s, to spare the CA's limits", row.Name, len(row.Orders), again.UTC().Format(time.RFC3339)),
-			"orders_in_24h", fmt.Sprint(len(row.Orders))))
+		trouble := &Trouble{Class: Setup, Code: "renew-failing", RetryAfter: again,
+			Summary: fmt.Sprintf("%d orders in 24 h: no more before %s, to spare the CA's limits", len(row.Orders), again.UTC().Format("2006-01-02 15:04 MST")),
+			Next:    "find out why it needed so many: backstay log tail " + row.Name,
+		}
+		row.History.fail(rules, row.Name, trouble, row.life(), now)
+		decision.Next = row.History.RetryAt
+		decision.Findings = append(decision.Findings, rules.failing(row, trouble))
 		return
 	}
 	authority, why := rules.chooseAuthority(row, now)

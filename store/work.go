@@ -116,13 +116,15 @@ func scanWork(scan func(...any) error) (Work, error) {
 	return work, nil
 }
 
-// DueCount says how many rows are due at now, reading an index only. It stops
+// DueCount says how much is left to do at now (rows that are due or were in hand
+// of a dead process, acts that wait for the log), reading indexes only. It stops
 // counting at most.
 func (store *Store) DueCount(ctx context.Context, now time.Time, most int) (count int, err error) {
 	err = store.reader.QueryRowContext(ctx, `SELECT count(*) FROM (
 		SELECT 1 FROM work WHERE ready = 0 AND next_at IS NOT NULL AND next_at <= ?
 		UNION ALL SELECT 1 FROM work WHERE ready = 1
-		UNION ALL SELECT 1 FROM work WHERE holder <> '' LIMIT ?)`, now.UnixMicro(), most).Scan(&count)
+		UNION ALL SELECT 1 FROM work WHERE holder <> ''
+		UNION ALL SELECT 1 FROM act WHERE leaf_index IS NULL OR (finished_at IS NOT NULL AND outcome_index IS NULL) LIMIT ?)`, now.UnixMicro(), most).Scan(&count)
 	return count, err
 }
 
