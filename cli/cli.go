@@ -95,6 +95,7 @@ func commands(p *program) []*cobra.Command {
 		deployCommand(p),
 		rollbackCommand(p),
 		revokeCommand(p),
+		doctorCommand(p),
 		logCommand(p),
 		configCommand(p),
 		completionCommand(p),

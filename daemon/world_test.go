@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay/config"
 	"github.com/backstay/backstay/finding"
 	"github.com/backstay/backstay/journal"
+	"github.com/backstay/backstay/plan"
 	"github.com/backstay/backstay/store"
 	"github.com/backstay/backstay/testbed/authority"
 	"github.com/backstay/backstay/testbed/world"
@@ -21,6 +22,7 @@ type rig struct {
 	*world.World
 	t        *testing.T
 	cfg      world.Configuration
+	timing   *plan.Timing // nil: the default
 	findings []finding.Finding
 }
 
@@ -73,7 +75,7 @@ func (rig *rig) tryRun(configuration *config.Config, selection Selection, now fu
 		return report, err
 	}
 	defer lock.Release()
-	daemon, err := Open(context.Background(), Config{Folder: rig.State(), Configuration: configuration, Now: now})
+	daemon, err := Open(context.Background(), Config{Folder: rig.State(), Configuration: configuration, Now: now, Timing: rig.timing})
 	if err != nil {
 		return report, err
 	}

@@ -311,6 +311,9 @@ func (rules Rules) end(row *Certificate, trouble *Trouble, now time.Time, decisi
 		return
 	case trouble.Class == Dead && trouble.Identifier != "":
 		row.History.RetryAt = latest(row.History.RetryAt, now.Add(rules.Timing.NameRetry))
+	case trouble.Class == Dead:
+		// Every try costs an order: not within the minute.
+		row.History.RetryAt = latest(row.History.RetryAt, now.Add(time.Minute))
 	case trouble.Class == WrongCertificate, trouble.Class == Setup, trouble.Class == Refused:
 		// Nothing changes by itself within minutes.
 		row.History.RetryAt = latest(row.History.RetryAt, now.Add(min(time.Hour, scale(row.life(), rules.Timing.RetryShare))))

@@ -195,7 +195,12 @@ type Server struct {
 	Address    string
 	Handshakes atomic.Int64
 	listener   net.Listener
+	held       atomic.Pointer[tls.Certificate]
 }
+
+// Hold makes the server go on serving pair whatever its files say, as old
+// workers do; nil lets go.
+func (server *Server) Hold(pair *tls.Certificate) { server.held.Store(pair) }
 
 // Serve starts a server on a free loopback port.
 func Serve(certificate, key string) (*Server, error) {
@@ -206,6 +211,9 @@ func Serve(certificate, key string) (*Server, error) {
 	server := &Server{Address: listener.Addr().String(), listener: listener}
 	secured := tls.NewListener(listener, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		server.Handshakes.Add(1)
+		if held := server.held.Load(); held != nil {
+			return held, nil
+		}
 		pair, err := tls.LoadX509KeyPair(certificate, key)
 		return &pair, err
 	}})
