@@ -88,11 +88,14 @@ func TestAuthorityFaults(t *testing.T) {
 		t.Run(one.name, func(t *testing.T) {
 			t.Parallel()
 			rig := newRig(t, func(cfg *authority.Config) { cfg.OrdersList = true })
+			timing := plan.DefaultTiming()
+			timing.Retry = []time.Duration{50 * time.Millisecond, 50 * time.Millisecond, time.Hour}
+			rig.timing = &timing
 			configuration := rig.load("www: www.example.com")
 			rig.run(configuration, Selection{})
 			before, ordersBefore := rig.servedNow(), len(rig.Authority.Orders())
 			remove := rig.Authority.Faults().Add(one.rule)
-			report, err := rig.renew(configuration, Selection{Patience: 3 * time.Second})
+			report, err := rig.renew(configuration, Selection{Patience: 300 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}
