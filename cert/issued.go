@@ -120,7 +120,7 @@ func sameForm(domain string) string {
 // firstAbsent is the alphabetically first key of these that others lack.
 func firstAbsent(these, others map[string]bool) string {
 	first := ""
-	for name := range these {
+	for name := range these { // order does not matter: the smallest is taken
 		if !others[name] && (first == "" || name < first) {
 			first = name
 		}

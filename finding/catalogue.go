@@ -40,8 +40,8 @@ var byCode = func() map[Code]Entry {
 // Catalogue lists every entry, sorted by code. The slice is the caller's.
 func Catalogue() []Entry {
 	entries := make([]Entry, 0, len(byCode))
-	for _, entry := range byCode {
-		entries = append(entries, entry)
+	for _, area := range areas {
+		entries = append(entries, area.entries...)
 	}
 	sort.Slice(entries, func(i, j int) bool { return entries[i].Code < entries[j].Code })
 	return entries
