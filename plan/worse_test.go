@@ -27,7 +27,7 @@ var (
 	silent    = func(one *plan.Pair) { one.Trusted = "" }
 	revoked   = func(one *plan.Pair) { one.Revoked = true }
 	expired   = func(one *plan.Pair) { one.NotBefore, one.NotAfter = start.Add(-91*day), start.Add(-day) }
-	ending    = func(one *plan.Pair) { one.NotBefore, one.NotAfter = start.Add(-85*day), start.Add(5*day) }
+	nearEnd   = func(one *plan.Pair) { one.NotBefore, one.NotAfter = start.Add(-85*day), start.Add(5*day) }
 	earlier   = func(one *plan.Pair) { one.NotAfter = start.Add(40 * day) }
 )
 
@@ -64,7 +64,7 @@ func TestWorse(t *testing.T) {
 		{"for revoked", []edit{expired}, []edit{revoked}, "", ""},
 		{"both revoked", []edit{revoked}, []edit{revoked}, "", ""},
 		{"expired", []edit{expired}, nil, "it ends at", ""},
-		{"within its margin", []edit{ending}, nil, "it ends at", ""},
+		{"within its margin", []edit{nearEnd}, nil, "it ends at", ""},
 		{"both ended", []edit{expired}, []edit{expired}, "", ""},
 		{"for an expired one", nil, []edit{expired}, "", ""},
 		{"an earlier end is no reason", []edit{earlier}, nil, "", ""},
