@@ -60,7 +60,7 @@ type Config struct {
 	AlternateRoots int
 	ChainLength    int           // intermediates; 1 when 0
 	KeyAlgorithm   string        // of the issuers: ecdsa (default) or rsa
-	RetryAfter     time.Duration // of authorizations and orders; 1 s when 0, whole seconds
+	RetryAfter     time.Duration // of authorizations and orders, whole seconds; none when 0
 
 	Log io.Writer // nil: nowhere
 }
@@ -174,7 +174,7 @@ func assemble(config Config) (front *wfe.WebFrontEndImpl, authority *ca.CAImpl, 
 	}
 	authority = ca.New(logger, store, "", config.KeyAlgorithm, config.AlternateRoots, config.ChainLength, profiles)
 	validation := va.New(logger, config.HTTPPort, config.TLSPort, config.Strict, config.DNS, store)
-	retry := max(1, int(config.RetryAfter/time.Second))
+	retry := int(config.RetryAfter / time.Second)
 	made := wfe.New(logger, store, validation, authority, config.CAAIdentities, config.Strict, config.ExternalAccountRequired, retry, retry)
 	return &made, authority, nil
 }
