@@ -88,6 +88,9 @@ type settings struct {
 // commands lists every command in the order of the help text.
 func commands(p *program) []*cobra.Command {
 	return []*cobra.Command{
+		scanCommand(p),
+		lsCommand(p),
+		showCommand(p),
 		renewCommand(p),
 		issueCommand(p),
 		planCommand(p),

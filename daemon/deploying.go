@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/backstay/backstay/cert"
 	"github.com/backstay/backstay/deploy"
+	"github.com/backstay/backstay/inventory"
 	"github.com/backstay/backstay/journal"
 	"github.com/backstay/backstay/plan"
 	"github.com/backstay/backstay/store"
@@ -150,7 +152,7 @@ func (deployer *deployer) step(ctx context.Context, turns []*turn, kind plan.Eff
 		before := *turn.work.Row.Deployment
 		turn.decide(event)
 		if deployment := turn.work.Row.Deployment; deployment.ServedAt != before.ServedAt {
-			turn.proof = &proof{deployment.Generation, event.Verified, deployment.Blind}
+			turn.proof = &proof{deployment.Generation, event.Verified, deployment.Blind, turn.leaf}
 			deployer.engine.ledger.served(deployment, turn.proof)
 		}
 	}
@@ -291,6 +293,7 @@ type proof struct {
 	generation int
 	sights     []plan.Sight
 	blind      bool
+	leaf       *x509.Certificate
 }
 
 // record writes a proof as an act of its own, already ended.
@@ -310,5 +313,29 @@ func (proof *proof) record(tx *store.Tx, row plan.Row, who string, now time.Time
 	if err != nil {
 		return err
 	}
-	return journal.End(tx, id, journal.Outcome{At: now})
+	if err := journal.End(tx, id, journal.Outcome{At: now}); err != nil {
+		return err
+	}
+	objects, sightings := proof.seen(now)
+	return recordSeen(tx, objects, sightings)
+}
+
+// seen are the sightings of a verification, for the inventory.
+func (proof *proof) seen(now time.Time) (objects []inventory.Object, sightings []inventory.Sighting) {
+	for _, sight := range proof.sights {
+		address, err := netip.ParseAddrPort(sight.Address)
+		if err != nil || proof.leaf == nil {
+			continue
+		}
+		objects, sightings = appendSeen(objects, sightings, cert.Observation{
+			Target: sight.ServerName + "@" + sight.Address, Name: sight.ServerName, ServerName: sight.ServerName, Address: address,
+			Transport: "tcp", Status: cert.StatusOK, ObservedAt: now, Chain: []*x509.Certificate{proof.leaf},
+		})
+	}
+	return objects, sightings
+}
+
+func appendSeen(objects []inventory.Object, sightings []inventory.Sighting, seen cert.Observation) ([]inventory.Object, []inventory.Sighting) {
+	object, sighting := inventory.FromLook(seen)
+	return append(objects, object...), append(sightings, sighting...)
 }

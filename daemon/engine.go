@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -113,10 +114,11 @@ type turn struct {
 	poke        []string
 	issued      *plan.Held
 	ended       []plan.Event
-	open        map[actKey]int64 // acts under way
-	interrupted bool             // close acts that a dead process left open
-	dirty       bool             // something must be stored before anything else happens
-	proof       *proof           // of a finished deployment
+	open        map[actKey]int64  // acts under way
+	interrupted bool              // close acts that a dead process left open
+	dirty       bool              // something must be stored before anything else happens
+	proof       *proof            // of a finished deployment
+	leaf        *x509.Certificate // of the generation that is deployed
 }
 
 type actKey struct {

@@ -21,6 +21,7 @@ func (deployer *deployer) look(ctx context.Context, turn *turn, kind plan.Effect
 		return event
 	}
 	if kind == plan.Verify {
+		turn.leaf = pair.Chain[0]
 		event.Wanted = cert.Fingerprint(pair.Chain[0].Raw)
 		event.Verified = deployer.sights(ctx, row.Listeners)
 		return event
