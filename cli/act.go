@@ -186,10 +186,7 @@ func (acting *acting) conclude(report daemon.Report, interrupted error) (summary
 
 // failed is the failure of a run in which nothing succeeded.
 func (acting *acting) failed(failed map[string]*plan.Trouble) error {
-	told := &failure{What: fmt.Sprintf("%s could not be brought up to date", plural(len(failed), "1 certificate", "certificates"))}
-	if len(failed) == 1 {
-		told.What = "1 certificate could not be brought up to date"
-	}
+	told := &failure{What: fmt.Sprintf("%s could not be brought up to date", plural(len(failed), "certificate", "certificates"))}
 	unreachable, forbidden := true, true
 	first := ""
 	for name, trouble := range failed { // order does not matter: the least name is told

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +23,13 @@ import (
 // lsFlags are the filters of ls.
 type lsFlags struct {
 	expiring, issuer, owner, state string
+	states                         []string // as given: a state to filter by, or the state folder
 	csv                            bool
 }
+
+// stateWords are what --state filters by; anything else is a folder, as for
+// every other command.
+var stateWords = []string{"ok", "due", "renewing", "failing", "overdue", "expired", "not_served", "unverified", "pending", "found"}
 
 func lsCommand(p *program) *cobra.Command {
 	var flags lsFlags
@@ -39,14 +45,21 @@ func lsCommand(p *program) *cobra.Command {
 	set.StringVar(&flags.expiring, "expiring", "", "only those that end within this time, such as 30d")
 	set.StringVar(&flags.issuer, "issuer", "", "only those whose authority or issuer contains this")
 	set.StringVar(&flags.owner, "owner", "", "only those of this owner")
-	set.StringVar(&flags.state, "state", "", "only those in this state: ok due renewing failing overdue expired not_served unverified pending found")
+	set.StringArrayVar(&flags.states, "state", nil, "only those in this state: "+strings.Join(stateWords, " ")+"; or the state folder")
 	set.BoolVar(&flags.csv, "csv", false, "comma-separated values")
 	return command
 }
 
 func (p *program) ls(ctx context.Context, flags lsFlags) error {
+	for _, word := range flags.states {
+		if slices.Contains(stateWords, word) {
+			flags.state = word
+		} else {
+			p.settings.state = word
+		}
+	}
 	now := p.environment.Now()
-	filter := inventory.Filter{Issuer: ""}
+	filter := inventory.Filter{}
 	if flags.expiring != "" {
 		within, err := config.ParseDuration(flags.expiring)
 		if err != nil {

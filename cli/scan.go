@@ -311,7 +311,7 @@ func (scanner *scanner) print() {
 		p.printf("%s\n", line)
 	}
 	silent := scanner.counts["refused"] + scanner.counts["unreachable"] + scanner.counts["timeout"]
-	p.note("%s, %s, %s%s", count(scanner.counts["endpoints"], "endpoint"), count(scanner.counts["files"], "certificate in files"), count(scanner.counts["findings"], "finding"), silentWords(silent))
+	p.note("%s, %s, %s%s", count(scanner.counts["endpoints"], "endpoint"), plural(scanner.counts["files"], "certificate in files", "certificates in files"), count(scanner.counts["findings"], "finding"), silentWords(silent))
 }
 
 func silentWords(silent int) string {

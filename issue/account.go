@@ -130,6 +130,12 @@ func Thumbprint(folder string, cfg Config) (string, error) {
 // newAccount registers, or finds the account that this key already has
 // (RFC 8555 section 7.3.1), and stores its URL.
 func (at *client) newAccount(ctx context.Context) (*plan.Resource, *plan.Trouble) {
+	// Several certificates may need the account at the same moment: one registers.
+	at.registering.Lock()
+	defer at.registering.Unlock()
+	if known, err := at.loadAccount(); err == nil && known.URL != "" {
+		return &plan.Resource{URL: known.URL}, nil
+	}
 	signed, err := at.signer()
 	if err != nil {
 		return nil, local("making the account key", err)

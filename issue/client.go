@@ -23,12 +23,13 @@ import (
 
 // client speaks to one CA.
 type client struct {
-	executor  *Executor
-	authority Authority
-	wire      *acme.Client
-	mu        sync.Mutex
-	account   *account
-	ahead     time.Duration // the CA's clock minus ours, as last seen
+	executor    *Executor
+	authority   Authority
+	wire        *acme.Client
+	registering sync.Mutex // held while an account is made
+	mu          sync.Mutex
+	account     *account
+	ahead       time.Duration // the CA's clock minus ours, as last seen
 }
 
 func (executor *Executor) client(name string) (*client, *plan.Trouble) {

@@ -279,6 +279,8 @@ func (rules Rules) takeVerified(row *Deployment, event Event, now time.Time, dec
 	switch {
 	case row.Good >= rules.Timing.VerifyRounds && row.Rolling:
 		rules.rolledBack(row, now, decision, "and the previous certificate is served again")
+	case row.Rolling && len(event.Verified) == 0:
+		rules.rolledBack(row, now, decision, "and nobody told us where to look at what is served")
 	case row.Good >= rules.Timing.VerifyRounds, len(event.Verified) == 0:
 		rules.proven(row, len(event.Verified) == 0, now, decision)
 	case now.Before(row.Reloaded.Add(rules.Timing.VerifyPatience)):
@@ -325,6 +327,7 @@ func (row *Deployment) compare(event Event) (good bool, lost string) {
 
 // proven: every listener serves the generation, or there is none to look at.
 func (rules Rules) proven(row *Deployment, blind bool, now time.Time, decision *Decision) {
+	first := row.Served == 0
 	row.Served, row.ServedAt = row.Generation, now
 	row.Blind, row.Unproven = blind, false
 	row.Phase, row.Held, row.Asked, row.AllowWorse = "", 0, false, false
@@ -332,7 +335,7 @@ func (rules Rules) proven(row *Deployment, blind bool, now time.Time, decision *
 	row.History.clear()
 	// The certificate moves its live link when all its deployments are proven.
 	decision.Poke = append(decision.Poke, KindCertificate+"/"+row.Name)
-	if row.Form == FormLink {
+	if row.Form == FormLink && first {
 		decision.Findings = append(decision.Findings, finding.New("target-not-atomic",
 			fmt.Sprintf("%s: %s opens two plain paths: a server that starts in the instant of a change could see a mixed pair", row.Name, row.Target)))
 	}
