@@ -34,11 +34,23 @@ func RunReload(ctx context.Context, reload config.Reload, renewed Renewed) (hand
 		}
 		return true, err
 	case len(reload.Argv) > 0:
-		variables := []string{"RENEWED_LINEAGE=" + renewed.Lineage, "RENEWED_DOMAINS=" + strings.Join(renewed.Domains, " ")}
+		variables := []string{"RENEWED_LINEAGE=" + renewed.Lineage, "RENEWED_DOMAINS=" + joined(renewed.Domains)}
 		_, _, err = Run(ctx, Command{Argv: reload.Argv, Environment: variables})
 		return true, err
 	}
 	return false, nil
+}
+
+// longestVariable stays under what Linux passes on in one variable (128 KiB).
+const longestVariable = 100 << 10
+
+// joined is a list of names, cut at a name where it would not be passed on.
+func joined(names []string) string {
+	text := strings.Join(names, " ")
+	if len(text) > longestVariable {
+		text = text[:strings.LastIndexByte(text[:longestVariable], ' ')]
+	}
+	return text
 }
 
 // checkUnit allows what systemd.unit(5) allows in a name, and nothing that
