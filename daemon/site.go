@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/config"
 	"github.com/backstay/backstay/deploy"
 	"github.com/backstay/backstay/deploy/files"
+	"github.com/backstay/backstay/deploy/nginx"
 	"github.com/backstay/backstay/plan"
 	tlsprobe "github.com/backstay/backstay/probe/tls"
 )
@@ -40,6 +42,14 @@ func (daemon *Daemon) target(target config.Target) (deploy.Target, error) {
 	switch target.Kind {
 	case "files":
 		return files.New(files.Config{Target: target, State: daemon.cfg.Folder})
+	case "nginx":
+		var certificates []config.Certificate
+		for _, certificate := range daemon.cfg.Configuration.Certificates {
+			if slices.Contains(certificate.Deploy, target.Name) {
+				certificates = append(certificates, certificate)
+			}
+		}
+		return nginx.New(nginx.Config{Target: target, State: daemon.cfg.Folder, Read: readNginx, Certificates: certificates})
 	}
 	return nil, fmt.Errorf("kind %q is not supported", target.Kind)
 }
