@@ -39,7 +39,7 @@ func main() {
 }
 
 func run() error {
-	clients := flag.String("clients", "certbot,lego,dehydrated", "which clients; also backstay")
+	clients := flag.String("clients", "certbot,lego,dehydrated", "which clients; also backstay, backstay-files")
 	backstay := flag.String("backstay", "./backstay", "the Backstay binary")
 	rounds := flag.Int("rounds", 10, "runs of each kind for each client")
 	kind := flag.String("authority", "pebble", "pebble, or testbed for our own")

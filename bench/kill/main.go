@@ -31,7 +31,7 @@ func main() {
 }
 
 func run() error {
-	clients := flag.String("clients", "certbot,lego,dehydrated", "which clients, in this order; also dehydrated-unlocked, backstay")
+	clients := flag.String("clients", "certbot,lego,dehydrated", "which clients, in this order; also dehydrated-unlocked, backstay, backstay-files")
 	backstay := flag.String("backstay", "./backstay", "the Backstay binary")
 	kills := flag.Int("kills", 100, "kills for each client and window")
 	seed := flag.Uint64("seed", 1, "decides the moments")

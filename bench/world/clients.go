@@ -11,20 +11,21 @@ import (
 // http-01 by webroot, and a web server that is told to reload by a hook.
 type Client struct {
 	Name        string
-	Certificate string     // the file that the web server opens
-	Key         string     // likewise
-	Adopts      bool       // the files must be there before the client comes
-	Environment []string   // added to PATH and HOME
-	Prepare     [][]string // what a person does once
-	Issue       []string   // issues and deploys the first certificate
-	Renew       []string   // what cron runs
-	Force       []string   // renews what is not due
-	Repair      []string   // what a person does after a kill, nil for nobody
-	Logs        []string   // folders that are meant to grow, below the client's folder
+	Certificate string       // the file that the web server opens
+	Key         string       // likewise
+	Adopts      bool         // the files must be there before the client comes
+	Environment []string     // added to PATH and HOME
+	Prepare     [][]string   // what a person does once
+	Issue       []string     // issues and deploys the first certificate
+	Renew       []string     // what cron runs
+	Force       []string     // renews what is not due
+	Repair      []string     // what a person does after a kill, nil for nobody
+	Logs        []string     // folders that are meant to grow, below the client's folder
+	Settled     func() error // changes its configuration after the first issuance; nil for nothing
 }
 
 // Clients are the names that NewClient knows.
-var Clients = []string{"certbot", "lego", "dehydrated", "dehydrated-unlocked", "backstay"}
+var Clients = []string{"certbot", "lego", "dehydrated", "dehydrated-unlocked", "backstay", "backstay-files"}
 
 // NewClient writes what the client wants to find in the client's folder.
 // backstay is the path of the Backstay binary.
@@ -46,7 +47,12 @@ func NewClient(name string, w *World, backstay string) (Client, error) {
 		helped.Name, helped.Repair = name, []string{"rm", "-f", w.Home() + "/lock"}
 		return helped, err
 	case "backstay":
-		return newBackstay(w, backstay)
+		target := fmt.Sprintf("{kind: nginx, config: %q, prefix: %q, pid: %q, reload_every: 1s}", w.Server.ConfigFile(), w.Server.Folder, w.Server.PIDFile())
+		return newBackstay(name, w, backstay, target)
+	case "backstay-files": // as if it knew nothing of nginx: two paths and a command
+		target := fmt.Sprintf("{kind: files, cert: %q, key: %q, reload: [%q], verify: [%q], reload_every: 1s}",
+			adopted(w, "fullchain.pem"), adopted(w, "privkey.pem"), hook, Domain+"@"+address(w.Server.TLSPort))
+		return newBackstay(name, w, backstay, target)
 	}
 	return Client{}, fmt.Errorf("unknown client %q; known are %q", name, Clients)
 }
@@ -62,6 +68,11 @@ func (c Client) Settle(w *World, issued bool) error {
 	certificate, key := c.Certificate, c.Key
 	if !c.Adopts && !issued {
 		certificate, key = "", ""
+	}
+	if issued && c.Settled != nil {
+		if err := c.Settled(); err != nil {
+			return err
+		}
 	}
 	if err := w.Server.Configure(certificate, key); err != nil {
 		return err
@@ -145,11 +156,19 @@ KEY_ALGO=prime256v1
 	}, nil
 }
 
-func newBackstay(w *World, binary string) (Client, error) {
+// adopted is where files lie that were there before Backstay came.
+func adopted(w *World, file string) string { return w.Home() + "/tls/" + file }
+
+func newBackstay(name string, w *World, binary, target string) (Client, error) {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
 		return Client{}, err
 	}
+	// An authority whose clock is 70 days behind issues what is due at once. A
+	// late renewal time keeps that certificate for as long as the first run
+	// takes; afterwards the standard one is in force.
+	late := "defaults: {authorities: [bench], solvers: [web], renew: 1/10}\n"
+	standard := "defaults: {authorities: [bench], solvers: [web]}\n"
 	settings := fmt.Sprintf(`version: 1
 contact: ops@example.com
 authorities:
@@ -157,24 +176,24 @@ authorities:
 solvers:
   web: {type: http-01, webroot: %q, port: %d}
 targets:
-  edge: {kind: nginx, config: %q, prefix: %q, pid: %q, reload_every: 1s}
-defaults: {authorities: [bench], solvers: [web]}
+  edge: %s
 resolvers: [%q]
 certificates:
   - {name: bench, domains: [%s], deploy: [edge]}
-`, w.Authority.URL(), w.HTTPSRoots, w.Roots, w.Server.Webroot, w.Server.HTTPPort, w.Server.ConfigFile(), w.Server.Folder, w.Server.PIDFile(), w.Resolver, Domain)
+`, w.Authority.URL(), w.HTTPSRoots, w.Roots, w.Server.Webroot, w.Server.HTTPPort, target, w.Resolver, Domain)
 	file := filepath.Join(w.Folder, "backstay.yaml")
-	if err := os.WriteFile(file, []byte(settings), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(settings+late), 0o644); err != nil {
 		return Client{}, err
 	}
 	with := func(arguments ...string) []string {
 		return append(append([]string{binary}, arguments...), "--config", file, "--state", w.Home()+"/state", "--no-input")
 	}
 	return Client{
-		Name:        "backstay",
-		Certificate: w.Home() + "/tls/fullchain.pem",
-		Key:         w.Home() + "/tls/privkey.pem",
+		Name:        name,
+		Certificate: adopted(w, "fullchain.pem"),
+		Key:         adopted(w, "privkey.pem"),
 		Adopts:      true,
+		Settled:     func() error { return os.WriteFile(file, []byte(settings+standard), 0o644) },
 		Issue:       with("renew"),
 		Renew:       with("renew"),
 		Force:       with("renew", "--force", "bench"),
