@@ -123,9 +123,6 @@ func scan(row func(...any) error) (Act, error) {
 		return Act{}, err
 	}
 	act.At = time.UnixMicro(at).UTC()
-	if err := json.Unmarshal([]byte(intent), &act.Intent); err != nil {
-		return Act{}, fmt.Errorf("act %d: its intent cannot be read: %w", act.ID, err)
-	}
 	if finished.Valid {
 		end := time.UnixMicro(finished.Int64).UTC()
 		act.FinishedAt = &end
@@ -136,8 +133,24 @@ func scan(row func(...any) error) (Act, error) {
 	if outcomeIndex.Valid {
 		act.OutcomeIndex = &outcomeIndex.Int64
 	}
+	if err := json.Unmarshal([]byte(intent), &act.Intent); err != nil {
+		return act, &unreadable{act.ID, err}
+	}
 	return act, nil
 }
+
+// unreadable is an act whose intent is not what this program writes. The rest of
+// the act was read.
+type unreadable struct {
+	id  int64
+	err error
+}
+
+func (act *unreadable) Error() string {
+	return fmt.Sprintf("act %d: its intent cannot be read: %v", act.id, act.err)
+}
+
+func (act *unreadable) Unwrap() error { return act.err }
 
 // Tail returns the newest acts, oldest of them first; subject "" for all.
 func Tail(ctx context.Context, reader Reader, subject string, most int) ([]Act, error) {

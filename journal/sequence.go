@@ -82,7 +82,9 @@ func (log *Log) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log.epoch, log.leaves = last.epoch, last.size
+	// An epoch that began because of a gap is kept although its first batch could
+	// not be stored: a second history within the old one must never be signed.
+	log.epoch, log.leaves = max(log.epoch, last.epoch), last.size
 	log.tail = &chunks{reader: log.store, known: map[int64][]byte{}}
 	return nil
 }

@@ -48,18 +48,37 @@ func Verify(ctx context.Context, folder string, reader Reader, elsewhere []byte,
 	if err != nil {
 		return nil, err
 	}
+	// The log may grow while we look. In this order nothing that is read later
+	// can be behind what was read before, so that growth raises no false alarm.
+	copied, err := os.ReadFile(filepath.Join(folder, checkpointFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	claims, err := checkpoints(ctx, reader, verifier, result)
+	if err != nil {
+		return nil, err
+	}
 	leaves, err := collect(ctx, reader, result)
 	if err != nil {
 		return nil, err
 	}
-	roots, err := checkpoints(ctx, reader, verifier, result)
+	last, err := lastCheckpoint(ctx, reader)
 	if err != nil {
 		return nil, err
 	}
-	if err := outside(folder, elsewhere, verifier, roots, result); err != nil {
+	if int64(len(leaves)) > last.size {
+		// Places and checkpoint are written in one transaction.
+		result.problem("%d leaves are behind the end: no signed checkpoint covers them", int64(len(leaves))-last.size)
+	}
+	if copied == nil && len(claims) > 0 {
+		result.problem("%s is missing", checkpointFile)
+	}
+	claims = outside(copied, checkpointFile, verifier, claims, result)
+	claims = outside(elsewhere, "the checkpoint that was kept elsewhere", verifier, claims, result)
+	hashes := compareRoots(leaves, claims, result)
+	if err := compareStored(ctx, reader, hashes, result); err != nil {
 		return nil, err
 	}
-	compareRoots(leaves, roots, result)
 	result.OK = len(result.Problems) == 0
 	return result, nil
 }
@@ -70,6 +89,8 @@ type claim struct {
 	epoch  int64
 	source string
 }
+
+const inDatabase = "the database"
 
 // collect reads all acts and returns the leaf hashes by index, recomputed.
 func collect(ctx context.Context, reader Reader, result *Verification) ([]tlog.Hash, error) {
@@ -90,7 +111,10 @@ func collect(ctx context.Context, reader Reader, result *Verification) ([]tlog.H
 	}
 	for rows.Next() {
 		act, err := scan(rows.Scan)
-		if err != nil {
+		var changed *unreadable
+		if errors.As(err, &changed) {
+			result.problem("%v: it was changed after it was logged", changed)
+		} else if err != nil {
 			return nil, err
 		}
 		result.Acts++
@@ -144,101 +168,44 @@ func checkpoints(ctx context.Context, reader Reader, verifier note.Verifier, res
 			result.problem("checkpoint of %d leaves: %v", one.size, err)
 			continue
 		}
-		opened.source = "the database"
+		opened.source = inDatabase
 		claims = append(claims, opened)
 		result.Epoch = opened.epoch
 	}
 	return claims, rows.Err()
 }
 
-// outside adds the copy in the state folder and the one that was kept elsewhere,
-// which must not be ahead of the database.
-func outside(folder string, elsewhere []byte, verifier note.Verifier, claims []claim, result *Verification) error {
-	var newest claim
-	if len(claims) > 0 {
-		newest = claims[len(claims)-1]
+// outside adds a checkpoint that was kept outside the database to the claims. It
+// must not be ahead of the database; nil text is none.
+func outside(text []byte, source string, verifier note.Verifier, claims []claim, result *Verification) []claim {
+	if text == nil {
+		return claims
 	}
-	examine := func(text []byte, source string) {
-		opened, err := open(text, verifier)
-		switch {
-		case err != nil:
-			result.problem("%s: %v", source, err)
-		case opened.epoch == newest.epoch && opened.tree.N > newest.tree.N:
-			result.problem("%s covers %d leaves and the database has %d: the end was cut off", source, opened.tree.N, newest.tree.N)
-		case opened.epoch == newest.epoch:
-			for _, one := range claims {
-				if one.tree.N == opened.tree.N && one.epoch == opened.epoch && one.tree.Hash != opened.tree.Hash {
-					result.problem("%s and the database disagree about the first %d leaves: history was rewritten", source, opened.tree.N)
-				}
-			}
-		}
+	opened, err := open(text, verifier)
+	if err != nil {
+		result.problem("%s: %v", source, err)
+		return claims
 	}
-	text, err := os.ReadFile(filepath.Join(folder, checkpointFile))
-	switch {
-	case err == nil:
-		examine(text, checkpointFile)
-	case !errors.Is(err, os.ErrNotExist):
-		return err
-	case len(claims) > 0:
-		result.problem("%s is missing", checkpointFile)
-	}
-	if elsewhere != nil {
-		examine(elsewhere, "the checkpoint that was kept elsewhere")
-	}
-	return nil
-}
-
-// compareRoots computes the root after each leaf that a checkpoint speaks of.
-func compareRoots(leaves []tlog.Hash, claims []claim, result *Verification) {
-	bySize := map[int64][]claim{}
+	opened.source = source
+	var epoch, kept int64 // the newest epoch, and how many leaves of opened's epoch are left
 	for _, one := range claims {
-		bySize[one.tree.N] = append(bySize[one.tree.N], one)
-	}
-	var memory memoryHashes
-	for index, leaf := range leaves {
-		hashes, err := tlog.StoredHashesForRecordHash(int64(index), leaf, &memory)
-		if err != nil {
-			result.problem("place %d of the log: %v", index, err)
-			return
-		}
-		memory = append(memory, hashes...)
-		size := int64(index) + 1
-		wanted, exists := bySize[size]
-		if !exists && size != int64(len(leaves)) {
+		if one.source != inDatabase {
 			continue
 		}
-		root, err := tlog.TreeHash(size, &memory)
-		if err != nil {
-			result.problem("root of %d leaves: %v", size, err)
-			return
-		}
-		result.Root = root.String()
-		for _, one := range wanted {
-			if one.tree.Hash != root {
-				result.problem("the signed checkpoint of %d leaves does not fit the acts", size)
-			}
-		}
-		delete(bySize, size)
-	}
-	for size := range bySize { // order does not matter: one sentence for all
-		if size > int64(len(leaves)) {
-			result.problem("a signed checkpoint covers %d leaves and only %d are left: the end was cut off", size, len(leaves))
-			break
+		epoch = max(epoch, one.epoch)
+		if one.epoch <= opened.epoch {
+			kept = max(kept, one.tree.N)
 		}
 	}
-}
-
-type memoryHashes []tlog.Hash
-
-func (all *memoryHashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
-	hashes := make([]tlog.Hash, len(indexes))
-	for i, index := range indexes {
-		if index >= int64(len(*all)) {
-			return nil, fmt.Errorf("hash %d is missing", index)
-		}
-		hashes[i] = (*all)[index]
+	switch {
+	case opened.epoch > epoch:
+		result.problem("%s is of epoch %d and the database ends in epoch %d: an older copy was put in its place", source, opened.epoch, epoch)
+	case opened.tree.N > kept:
+		result.problem("%s covers %d leaves of epoch %d and the database has %d: the end was cut off", source, opened.tree.N, opened.epoch, kept)
+	default:
+		return append(claims, opened)
 	}
-	return hashes, nil
+	return claims
 }
 
 func open(text []byte, verifier note.Verifier) (claim, error) {

@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -71,6 +72,8 @@ type Store struct {
 	writer  *sql.DB
 	writes  chan *write
 	stopped chan struct{}
+	closing sync.RWMutex // held for reading while a write is handed over
+	closed  bool
 	created bool
 }
 
@@ -266,17 +269,27 @@ func (store *Store) Created() bool { return store.created }
 // Path is the database file.
 func (store *Store) Path() string { return store.path }
 
-// Close waits for the writes under way and closes the database.
+// Close waits for the writes under way and closes the database; later writes
+// fail. Closing twice is harmless.
 func (store *Store) Close() error {
+	store.closing.Lock()
+	again := store.closed
+	store.closed = true
+	store.closing.Unlock()
+	if again {
+		return nil
+	}
 	if store.writes != nil {
 		close(store.writes)
 		<-store.stopped
 	}
-	var err error
+	// The writer last: only a connection that may write folds the write-ahead log
+	// into the file, and a copy of the file alone must be whole after a clean end.
+	err := store.reader.Close()
 	if store.writer != nil {
-		err = store.writer.Close()
+		err = errors.Join(err, store.writer.Close())
 	}
-	return errors.Join(err, store.reader.Close())
+	return err
 }
 
 // micro turns a time into what is stored; nil for the zero time.

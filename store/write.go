@@ -31,12 +31,29 @@ func (store *Store) Write(ctx context.Context, change func(*Tx) error) error {
 		return errors.New("the state was opened for reading only")
 	}
 	waiting := &write{ctx: ctx, change: change, done: make(chan error, 1)}
-	select {
-	case store.writes <- waiting:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := store.hand(waiting); err != nil {
+		return err
 	}
 	return <-waiting.done
+}
+
+// ErrClosed is returned by writes after Close.
+var ErrClosed = errors.New("the state is closed")
+
+// hand gives a write to the write loop. The loop goes on until Close has the
+// lock, so whoever holds it for reading is always taken.
+func (store *Store) hand(waiting *write) error {
+	store.closing.RLock()
+	defer store.closing.RUnlock()
+	if store.closed {
+		return ErrClosed
+	}
+	select {
+	case store.writes <- waiting:
+		return nil
+	case <-waiting.ctx.Done():
+		return waiting.ctx.Err()
+	}
 }
 
 // writeLoop owns the only writing connection.
