@@ -99,6 +99,7 @@ func commands(p *program) []*cobra.Command {
 		rollbackCommand(p),
 		revokeCommand(p),
 		doctorCommand(p),
+		demoCommand(p),
 		logCommand(p),
 		configCommand(p),
 		completionCommand(p),

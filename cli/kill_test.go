@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +20,8 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/testbed/authority"
+	"github.com/backstay/backstay/testbed/nginx"
+	"github.com/backstay/backstay/testbed/pki"
 	"github.com/backstay/backstay/testbed/world"
 )
 
@@ -40,15 +44,20 @@ var killBinary = sync.OnceValues(func() (string, error) {
 // renewed now, and a binary to do it.
 type killWorld struct {
 	*world.World
-	t      *testing.T
-	binary string
-	config string
-	solver string
+	t       *testing.T
+	binary  string
+	config  string
+	solver  string
+	address string // of the server that is watched
 }
+
+// kindNginx deploys to a real nginx in the include form instead of to a server
+// that reads two files.
+const kindNginx = "nginx"
 
 // newKillWorld issues the first certificate, whose life is so short that it is
 // due again at once.
-func newKillWorld(t *testing.T, solver string, port int) *killWorld {
+func newKillWorld(t *testing.T, solver string, port int, kind string) *killWorld {
 	t.Helper()
 	binary, err := killBinary()
 	if err != nil {
@@ -63,8 +72,12 @@ func newKillWorld(t *testing.T, solver string, port int) *killWorld {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { made.Close() })
-	rig := &killWorld{World: made, t: t, binary: binary, solver: solver}
-	rig.config, err = made.Configure(world.Configuration{Solver: solver, OwnPort: port, Certificates: []world.Certificate{{Name: "www", Domains: []string{"www.example.com"}}}})
+	rig := &killWorld{World: made, t: t, binary: binary, solver: solver, address: made.Server.Address}
+	configuration := world.Configuration{Solver: solver, OwnPort: port, Certificates: []world.Certificate{{Name: "www", Domains: []string{"www.example.com"}}}}
+	if kind == kindNginx {
+		rig.startNginx(&configuration)
+	}
+	rig.config, err = made.Configure(configuration)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +85,42 @@ func newKillWorld(t *testing.T, solver string, port int) *killWorld {
 		t.Fatalf("first issuance: %v\n%s", err, output)
 	}
 	return rig
+}
+
+// startNginx starts a real nginx whose server block includes our file, which at
+// first names a pair that is not ours.
+func (rig *killWorld) startNginx(configuration *world.Configuration) {
+	rig.t.Helper()
+	pair, err := pki.SelfSigned(pki.Options{Names: []string{"www.example.com"}})
+	if err != nil {
+		rig.t.Fatal(err)
+	}
+	include := filepath.Join(rig.State(), "targets", "edge", "www.conf")
+	if err := os.MkdirAll(filepath.Dir(include), 0o755); err != nil {
+		rig.t.Fatal(err)
+	}
+	text := fmt.Sprintf("ssl_certificate %s;\nssl_certificate_key %s;\n", rig.Path("old.pem"), rig.Path("old.key"))
+	for path, content := range map[string][]byte{include: []byte(text), rig.Path("old.pem"): pair.FullchainPEM(), rig.Path("old.key"): pair.KeyPEM()} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			rig.t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(rig.State(), 0o700); err != nil {
+		rig.t.Fatal(err)
+	}
+	server, err := nginx.Start(context.Background(), nginx.Config{Folder: rig.Folder, Ports: 1, Daemon: true, Servers: func(server *nginx.Server) string {
+		return fmt.Sprintf("server { listen 127.0.0.1:%d ssl; server_name www.example.com; include %s; location / { return 200 ok; } }", server.Port(0), include)
+	}})
+	if errors.Is(err, nginx.ErrNotInstalled) {
+		rig.t.Skip("nginx is not installed")
+	}
+	if err != nil {
+		rig.t.Fatal(err)
+	}
+	rig.t.Cleanup(func() { server.Stop() })
+	rig.address = server.Address(0)
+	configuration.Targets = fmt.Sprintf("  edge: {kind: nginx, config: %s, binary: %s, reload_every: 50ms}\n", server.ConfigPath(), server.Binary())
+	configuration.Certificates[0].Options = "deploy: [edge]"
 }
 
 // backstay runs the binary with further environment.
@@ -161,7 +210,7 @@ func (rig *killWorld) converged(where string, before books, output string) {
 			return nil
 		})
 	}
-	connection, err := tls.Dial("tcp", rig.Server.Address, &tls.Config{InsecureSkipVerify: true, ServerName: "www.example.com"})
+	connection, err := tls.Dial("tcp", rig.address, &tls.Config{InsecureSkipVerify: true, ServerName: "www.example.com"})
 	if err != nil {
 		rig.t.Errorf("%s: %v", where, err)
 		return
@@ -178,7 +227,7 @@ func (rig *killWorld) converged(where string, before books, output string) {
 func (rig *killWorld) killedRun(where string, start func(*exec.Cmd) error, environment ...string) (killed bool) {
 	rig.t.Helper()
 	before := rig.books()
-	prober := startProber(rig.Server.Address)
+	prober := startProber(rig.address)
 	command := rig.command(environment, "renew", "--force", "www")
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = &output, &output
@@ -238,68 +287,80 @@ func seeds(usual int) int {
 }
 
 // TestKillAtEveryPoint kills the real binary at each place of ours that changes
-// a file or commits, one after the other, and lets one rerun finish.
+// a file or commits, one after the other, and lets one rerun finish. Without
+// BACKSTAY_KILLS only every seventh place is tried.
 func TestKillAtEveryPoint(t *testing.T) {
-	if testing.Short() {
-		t.Skip("not with -short")
-	}
 	step := 7
 	if os.Getenv("BACKSTAY_KILLS") != "" {
 		step = 1
 	}
-	var rig *killWorld
-	hit := 0
-	for point := 1; ; point += step {
-		if hit%3 == 0 {
-			rig = newKillWorld(t, "web", 0) // the breaker allows five orders a certificate and day
-		}
-		where := fmt.Sprintf("kill at point %d", point)
-		killed := rig.killedRun(where, (*exec.Cmd).Run, "BACKSTAY_KILL_POINT="+strconv.Itoa(point))
-		if t.Failed() {
-			return
-		}
-		if !killed {
-			break
-		}
-		hit++
+	for _, one := range []struct{ kind, solver string }{{"files", "web"}, {kindNginx, "web"}} {
+		t.Run(one.kind, func(t *testing.T) {
+			var rig *killWorld
+			hit := 0
+			for point := 1; ; point += step {
+				if hit%3 == 0 {
+					rig = newKillWorld(t, one.solver, 0, one.kind) // the breaker allows five orders a certificate and day
+				}
+				where := fmt.Sprintf("kill at point %d", point)
+				killed := rig.killedRun(where, (*exec.Cmd).Run, "BACKSTAY_KILL_POINT="+strconv.Itoa(point))
+				if t.Failed() {
+					return
+				}
+				if !killed {
+					break
+				}
+				hit++
+			}
+			if hit < 10 {
+				t.Fatalf("only %d points were hit", hit)
+			}
+			t.Logf("%d points hit (every %d.)", hit, step)
+		})
 	}
-	if hit < 10 {
-		t.Fatalf("only %d points were hit", hit)
-	}
-	t.Logf("%d points hit (every %d.)", hit, step)
 }
 
-// TestKillAtRandom kills the real binary at random instants.
+// TestKillAtRandom kills the real binary at random instants, with every solver.
 func TestKillAtRandom(t *testing.T) {
-	if testing.Short() {
-		t.Skip("not with -short")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	random := rand.New(rand.NewSource(20261121))
-	var rig *killWorld
-	hit, total := 0, seeds(20)
-	for seed := range total {
-		if seed%3 == 0 {
-			rig = newKillWorld(t, "zone", 0)
-		}
-		delay := time.Duration(random.Int63n(int64(140 * time.Millisecond)))
-		where := fmt.Sprintf("kill %d after %s", seed, delay)
-		killed := rig.killedRun(where, func(command *exec.Cmd) error {
-			if err := command.Start(); err != nil {
-				return err
+	port := listener.Addr().(*net.TCPAddr).Port
+	listener.Close()
+	for _, one := range []struct {
+		kind, solver string
+		kills        int
+	}{{kindNginx, "web", 12}, {"files", "zone", 4}, {"files", "own", 4}} {
+		t.Run(one.kind+" "+one.solver, func(t *testing.T) {
+			random := rand.New(rand.NewSource(20261121))
+			var rig *killWorld
+			hit, total := 0, seeds(one.kills)
+			for seed := range total {
+				if seed%2 == 0 {
+					rig = newKillWorld(t, one.solver, port, one.kind)
+				}
+				delay := time.Duration(random.Int63n(int64(140 * time.Millisecond)))
+				where := fmt.Sprintf("kill %d after %s", seed, delay)
+				killed := rig.killedRun(where, func(command *exec.Cmd) error {
+					if err := command.Start(); err != nil {
+						return err
+					}
+					timer := time.AfterFunc(delay, func() { command.Process.Kill() })
+					defer timer.Stop()
+					return command.Wait()
+				})
+				if t.Failed() {
+					return
+				}
+				if killed {
+					hit++
+				}
 			}
-			timer := time.AfterFunc(delay, func() { command.Process.Kill() })
-			defer timer.Stop()
-			return command.Wait()
+			if hit == 0 {
+				t.Fatal("no run was killed")
+			}
+			t.Logf("%d of %d runs were killed", hit, total)
 		})
-		if t.Failed() {
-			return
-		}
-		if killed {
-			hit++
-		}
 	}
-	if hit == 0 {
-		t.Fatal("no run was killed")
-	}
-	t.Logf("%d of %d runs were killed", hit, total)
 }
