@@ -129,6 +129,7 @@ func (linked Linked) Stage(placement Placement) error {
 			return err
 		}
 	}
+	place.prune()
 	return linked.write(place, placement.Generation, files)
 }
 

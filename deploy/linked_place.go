@@ -106,22 +106,44 @@ func (linked Linked) InForce() (name string, number int, folder string, ok bool)
 	if err != nil {
 		return "", 0, "", false
 	}
-	entries, _ := os.ReadDir(keyFolder)
+	target, err := os.Readlink(linked.Key)
+	if err != nil {
+		return "", 0, "", false
+	}
+	// The link itself says where to look: a folder may hold thousands of places.
+	found := place{folder: filepath.Join(keyFolder, filepath.Dir(filepath.Dir(target)))}
+	var stored claim
+	text, err := readCapped(filepath.Join(found.folder, claimFile))
+	if err != nil || json.Unmarshal(text, &stored) != nil || stored != linked.claimOf(stored.Certificate) || !linked.tied(found) {
+		return "", 0, "", false
+	}
+	number, stands := found.current()
+	if !stands || CheckName(stored.Certificate) != nil {
+		return "", 0, "", false
+	}
+	return stored.Certificate, number, found.number(number), true
+}
+
+// prune removes the copies of generations that nobody will go back to without
+// staging them again: private keys should not pile up. Kept are the one in
+// force, the one before it, and what was there before us. A failure to tidy is
+// no reason to fail.
+func (place place) prune() {
+	inForce, stands := place.current()
+	if !stands || inForce < 1 {
+		return
+	}
+	var older []int
+	entries, _ := os.ReadDir(place.folder)
 	for _, entry := range entries {
-		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), placePrefix) {
-			continue
-		}
-		found := place{folder: filepath.Join(keyFolder, entry.Name())}
-		var stored claim
-		text, err := readCapped(filepath.Join(found.folder, claimFile))
-		if err != nil || json.Unmarshal(text, &stored) != nil || stored != linked.claimOf(stored.Certificate) || !linked.tied(found) {
-			continue
-		}
-		if number, stands := found.current(); stands && CheckName(stored.Certificate) == nil {
-			return stored.Certificate, number, found.number(number), true
+		if number, err := strconv.Atoi(entry.Name()); err == nil && entry.IsDir() && number > 0 && number < inForce {
+			older = append(older, number)
 		}
 	}
-	return "", 0, "", false
+	slices.Sort(older)
+	for index := 0; index+1 < len(older); index++ {
+		os.RemoveAll(filepath.Join(place.folder, strconv.Itoa(older[index])))
+	}
 }
 
 // sweep removes what a killed writer left in a folder that is ours alone.

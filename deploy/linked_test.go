@@ -193,6 +193,29 @@ func TestLinkedAdoptsAgain(t *testing.T) {
 	}
 }
 
+func TestLinkedKeepsNoOldKeys(t *testing.T) {
+	authority := deploytest.NewAuthority(t)
+	linked := paths(t)
+	put(t, linked, authority.Issue(t, "www.example.com"), 0o600)
+	for number := 1; number <= 6; number++ {
+		deployed(t, linked, deploytest.Store(t, linked.State, "www", number, authority.Issue(t, "www.example.com")))
+	}
+	kept, err := filepath.Glob(filepath.Join(filepath.Dir(linked.Key), ".backstay-www", "*", "privkey.pem"))
+	if err != nil || len(kept) != 5 { // 0, 4, 5, 6 and current
+		t.Errorf("kept %v, %v", kept, err)
+	}
+	third := deploy.Placement{Name: "www", Generation: 3, Folder: deploy.Folder(linked.State, "www", 3)}
+	if err := linked.Swap(third, true); !errors.Is(err, deploy.ErrNotStaged) {
+		t.Errorf("back to what is not kept: %v", err)
+	}
+	if err := linked.Stage(third); err != nil {
+		t.Fatal(err)
+	}
+	if err := linked.Swap(third, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Two certificates, or one at two pairs of paths, in one folder never share a switch.
 func TestLinkedSharesNoSwitch(t *testing.T) {
 	authority := deploytest.NewAuthority(t)

@@ -65,7 +65,12 @@ func Lock(state, target string) (release func(), err error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return func() { file.Close() }, nil
+	return func() {
+		// Unlocked by word, not only by closing: a command that another goroutine is
+		// just starting holds a copy of the descriptor until it is executed.
+		unix.Flock(int(file.Fd()), unix.LOCK_UN)
+		file.Close()
+	}, nil
 }
 
 // Record points the target's link of a certificate to a generation, by one

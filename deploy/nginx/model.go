@@ -15,6 +15,7 @@ type Configuration struct {
 	PIDFile  string   // argument of "pid", "" when there is none
 	Servers  []Server
 	Includes []string // include patterns at the http level, absolute
+	HTTPEnd  int      // offset in the main file of the brace that closes http; -1 when it is not there
 }
 
 // Server is one server block.

@@ -16,7 +16,7 @@ func (server Server) plainNames() []string {
 	var names []string
 	for _, name := range server.Names {
 		name = strings.ToLower(name)
-		if rest, dotted := strings.CutPrefix(name, "."); dotted {
+		if rest, dotted := strings.CutPrefix(name, "."); dotted && rest != "" {
 			names = append(names, rest, "*."+rest)
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -41,8 +42,40 @@ type world struct {
 	folder, state string
 	listener      *net.TCPListener
 	process       *exec.Cmd
-	log           bytes.Buffer
+	log           said
 	ended         chan struct{}
+}
+
+// said is what nginx wrote; it is read while nginx goes on writing.
+type said struct {
+	mutex sync.Mutex
+	text  bytes.Buffer
+}
+
+func (said *said) Write(data []byte) (int, error) {
+	said.mutex.Lock()
+	defer said.mutex.Unlock()
+	return said.text.Write(data)
+}
+
+func (said *said) String() string {
+	said.mutex.Lock()
+	defer said.mutex.Unlock()
+	return said.text.String()
+}
+
+// awaitSaid returns when nginx wrote the text.
+func (world *world) awaitSaid(t *testing.T, text string) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(patience); !strings.Contains(world.log.String(), text); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("nginx did not say %q", text)
+		}
+	}
 }
 
 const head = `daemon off;
