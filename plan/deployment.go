@@ -269,12 +269,13 @@ func (rules Rules) takeTargetTrouble(row *Deployment, event Event, now time.Time
 // takeVerified counts good looks, and judges when patience has run out.
 func (rules Rules) takeVerified(row *Deployment, event Event, now time.Time, decision *Decision) {
 	row.Looks++
-	row.LookAt = now.Add(at(rules.Timing.VerifyEvery, row.Looks))
 	good, lost := row.compare(event)
 	if good {
 		row.Good++
+		row.LookAt = now.Add(rules.Timing.VerifyAgain)
 	} else {
 		row.Good = 0
+		row.LookAt = now.Add(at(rules.Timing.VerifyEvery, row.Looks))
 	}
 	switch {
 	case row.Good >= rules.Timing.VerifyRounds && row.Rolling:

@@ -46,10 +46,11 @@ type Timing struct {
 	// ReloadHold is how long a deployment waits for others on their way to the
 	// same target, so that one reload serves them all.
 	ReloadHold time.Duration
-	// VerifyRounds good looks in a row at every listener prove a deployment;
-	// VerifyEvery are the waits between looks (the last repeats), and after
-	// VerifyPatience without proof it is judged.
+	// VerifyRounds good looks in a row at every listener, VerifyAgain apart, prove
+	// a deployment; VerifyEvery are the waits after a look that was not good (the
+	// last repeats), and after VerifyPatience without proof it is judged.
 	VerifyRounds   int
+	VerifyAgain    time.Duration
 	VerifyEvery    []time.Duration
 	VerifyPatience time.Duration
 }
@@ -73,7 +74,8 @@ func DefaultTiming() Timing {
 		SettleAfter:      time.Hour,
 		ReloadHold:       30 * time.Second,
 		VerifyRounds:     3,
-		VerifyEvery:      []time.Duration{10 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond},
+		VerifyAgain:      25 * time.Millisecond,
+		VerifyEvery:      []time.Duration{10 * time.Millisecond, 20 * time.Millisecond, 20 * time.Millisecond, 20 * time.Millisecond, 20 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond},
 		VerifyPatience:   10 * time.Second,
 	}
 }
