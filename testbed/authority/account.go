@@ -83,7 +83,10 @@ func (authority *Authority) newAccount(call *call) (*answer, *problem) {
 	if refusal := authority.checkBinding(call, wanted.Binding); refusal != nil {
 		return nil, refusal
 	}
-	created := &account{id: random(), key: call.key, contacts: wanted.Contact, external: wanted.Binding, created: authority.now()}
+	created := &account{
+		id: random(), key: call.key, contacts: wanted.Contact, external: wanted.Binding, created: authority.now(),
+		replacing: map[string][]*order{}, same: map[string][]*order{}, proofs: map[proof][]*authorization{},
+	}
 	authority.state.accounts[created.id] = created
 	return authority.showAccount(created, http.StatusCreated), nil
 }

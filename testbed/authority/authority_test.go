@@ -389,3 +389,43 @@ func TestDownAndUp(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Many clients at once: every order ends, once, and the books agree.
+func TestManyAtOnce(t *testing.T) {
+	world := newWorld(t, Config{ValidateInBackground: true, ReuseAuthorizations: true})
+	const workers, each = 8, 5
+	var done sync.WaitGroup
+	for worker := range workers {
+		done.Go(func() {
+			for number := range each {
+				name := string(rune('a'+worker)) + string(rune('a'+number)) + ".example"
+				if _, _, err := world.issue(acme.Order{}, name, "shared.example"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done.Wait()
+	issued := map[string]int{}
+	for _, one := range world.Issued() {
+		issued[one.Order]++
+	}
+	for _, one := range world.Orders() {
+		if one.Status != "valid" || one.Finalize.Accepted != 1 || issued[one.URL] != 1 {
+			t.Errorf("%+v with %d certificates", one, issued[one.URL])
+		}
+	}
+	if len(world.Orders()) != workers*each {
+		t.Errorf("%d orders, want %d", len(world.Orders()), workers*each)
+	}
+}
+
+// acmez refuses an unknown profile by itself, so this goes by hand.
+func TestUnknownProfile(t *testing.T) {
+	world := newWorld(t, Config{})
+	request := requester{world: world, key: world.account.PrivateKey, id: world.account.Location}
+	answer := request.post(t, world.link("new-order"), map[string]any{"identifiers": identifiers("a.example"), "profile": "nonsense"})
+	if answer.status != 400 || !strings.Contains(string(answer.body), "invalidProfile") {
+		t.Errorf("%d %s", answer.status, answer.body)
+	}
+}

@@ -60,6 +60,7 @@ func (state *state) record(order *order, leaf *x509.Certificate, now time.Time) 
 	order.certificate = issued
 	state.certificates[issued.id] = issued
 	state.serials[leaf.SerialNumber.String()] = issued
+	state.renewals[RenewalID(leaf)] = issued
 	state.sequence = append(state.sequence, issued)
 }
 

@@ -44,16 +44,15 @@ func (authority *Authority) newOrder(call *call) (*answer, *problem) {
 			return authority.showOrder(open, http.StatusCreated), nil
 		}
 	}
-	created := authority.place(call, names)
-	created.profile, created.replaces = wanted.Profile, wanted.Replaces
+	created := authority.place(call, names, wanted.Profile, wanted.Replaces)
 	return authority.showOrder(created, http.StatusCreated), nil
 }
 
 // place creates an order and the authorizations it lacks.
-func (authority *Authority) place(call *call, names []Identifier) *order {
+func (authority *Authority) place(call *call, names []Identifier, profile, replaces string) *order {
 	now := authority.now()
 	created := &order{
-		id: random(), account: call.account, names: names,
+		id: random(), account: call.account, names: names, profile: profile, replaces: replaces,
 		created: now, expires: now.Add(authority.config.OrderLifetime),
 	}
 	for _, name := range names {
@@ -61,7 +60,12 @@ func (authority *Authority) place(call *call, names []Identifier) *order {
 	}
 	authority.state.orders[created.id] = created
 	authority.state.placed = append(authority.state.placed, created)
-	call.account.orders = append(call.account.orders, created)
+	account := call.account
+	account.orders = append(account.orders, created)
+	account.same[signature(names, profile)] = append(account.same[signature(names, profile)], created)
+	if replaces != "" {
+		account.replacing[replaces] = append(account.replacing[replaces], created)
+	}
 	return created
 }
 
@@ -88,6 +92,8 @@ func (authority *Authority) authorize(call *call, name Identifier, expires time.
 		authority.state.challenges[one.id] = one
 	}
 	authority.state.authorizations[made.id] = made
+	proves := proof{name, wildcard}
+	call.account.proofs[proves] = append(call.account.proofs[proves], made)
 	return made
 }
 
@@ -104,9 +110,8 @@ func (authority *Authority) token(call *call) string {
 // validFor returns the valid authorization that ends last.
 func (authority *Authority) validFor(account *account, name Identifier, wildcard bool) *authorization {
 	var best *authorization
-	for _, one := range authority.state.authorizations {
-		if one.account == account && one.name == name && one.wildcard == wildcard && one.status(authority.now()) == "valid" &&
-			(best == nil || one.expires.After(best.expires)) {
+	for _, one := range account.proofs[proof{name, wildcard}] {
+		if one.status(authority.now()) == "valid" && (best == nil || one.expires.After(best.expires)) {
 			best = one
 		}
 	}
@@ -114,9 +119,8 @@ func (authority *Authority) validFor(account *account, name Identifier, wildcard
 }
 
 func (authority *Authority) openOrder(account *account, names []Identifier, profile string) *order {
-	for _, one := range account.orders {
-		status := one.status(authority.now())
-		if (status == "pending" || status == "ready") && sameNames(one.names, names) && one.profile == profile {
+	for _, one := range account.same[signature(names, profile)] {
+		if status := one.status(authority.now()); status == "pending" || status == "ready" {
 			return one
 		}
 	}
@@ -194,7 +198,7 @@ func (authority *Authority) checkReplaces(account *account, replaces string, nam
 	if replaces == "" {
 		return nil
 	}
-	old := authority.state.byRenewalID(replaces)
+	old := authority.state.renewals[replaces]
 	if old == nil {
 		return refuse(http.StatusNotFound, "malformed", "replaces: no such certificate")
 	}
@@ -205,8 +209,8 @@ func (authority *Authority) checkReplaces(account *account, replaces string, nam
 	if !shared {
 		return malformed("replaces: the certificate shares no name with this order")
 	}
-	for _, one := range account.orders {
-		if one.replaces == replaces && one.status(authority.now()) != "invalid" {
+	for _, one := range account.replacing[replaces] {
+		if one.status(authority.now()) != "invalid" {
 			return refuse(http.StatusConflict, "alreadyReplaced", "the certificate already has a replacement order")
 		}
 	}

@@ -24,21 +24,12 @@ func RenewalID(certificate *x509.Certificate) string {
 	return encode(certificate.AuthorityKeyId) + "." + encode(serial)
 }
 
-func (state *state) byRenewalID(id string) *certificate {
-	for _, one := range state.sequence {
-		if RenewalID(one.leaf) == id {
-			return one
-		}
-	}
-	return nil
-}
-
 // renewalInfo is RFC 9773 section 4.
 func (authority *Authority) renewalInfo(call *call) (*answer, *problem) {
 	if authority.config.NoRenewalInfo {
 		return nil, notFound("renewal information")
 	}
-	one := authority.state.byRenewalID(call.id)
+	one := authority.state.renewals[call.id]
 	if one == nil {
 		return nil, notFound("certificate")
 	}

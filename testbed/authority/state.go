@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,6 +26,7 @@ type state struct {
 	challenges     map[string]*challenge
 	certificates   map[string]*certificate
 	serials        map[string]*certificate // by decimal serial number
+	renewals       map[string]*certificate // by ARI certificate id
 	sequence       []*certificate          // in the order of issuance
 	placed         []*order                // in the order of creation
 	windows        map[string]window       // by ARI certificate id; "" for all
@@ -39,6 +41,7 @@ func newState() state {
 		challenges:     make(map[string]*challenge),
 		certificates:   make(map[string]*certificate),
 		serials:        make(map[string]*certificate),
+		renewals:       make(map[string]*certificate),
 		windows:        make(map[string]window),
 	}
 }
@@ -51,6 +54,17 @@ type account struct {
 	deactivated bool
 	created     time.Time
 	orders      []*order
+
+	// Indexes, so that ten thousand orders of one account stay cheap.
+	replacing map[string][]*order        // by what they replace
+	same      map[string][]*order        // by names and profile
+	proofs    map[proof][]*authorization // by what they prove
+}
+
+// proof is what an authorization proves: a name, or all below it.
+type proof struct {
+	name     Identifier
+	wildcard bool
 }
 
 type order struct {
@@ -165,6 +179,11 @@ func values(names []Identifier) []string {
 		all[index] = name.Value
 	}
 	return all
+}
+
+// signature is equal for orders that ask for the same.
+func signature(names []Identifier, profile string) string {
+	return profile + "\x00" + strings.Join(values(names), "\x00")
 }
 
 func sameNames(one, other []Identifier) bool { return slices.Equal(one, other) }

@@ -56,12 +56,12 @@ func accounts(run *run) {
 		run.must(err)
 	})
 	run.see("account: only existing", answer+" same "+yesNo(existing.Location == created.Location))
-	existing.PrivateKey, existing.Contact = key, []string{"mailto:b@conformance.test"}
-	updated, err := client.UpdateAccount(ctx, existing)
+	change := acme.Account{Location: created.Location, PrivateKey: key, Contact: []string{"mailto:b@conformance.test"}}
+	updated, err := client.UpdateAccount(ctx, change)
 	run.must(err)
 	run.see("account: contact changed", strings.Join(updated.Contact, " "))
-	existing.Contact = []string{"tel:+15551234"}
-	run.see("account: contact that is no mail", run.wire.during(created.Location, func() { client.UpdateAccount(ctx, existing) }))
+	change.Contact = []string{"tel:+15551234"}
+	run.see("account: contact that is no mail", run.wire.during(created.Location, func() { client.UpdateAccount(ctx, change) }))
 }
 
 func keyChange(run *run) {
@@ -112,9 +112,10 @@ func externalAccount(run *run) {
 		}
 		return run.wire.during(found.NewAccount, func() { client.NewAccount(ctx, account) })
 	}
+	id, right := run.wish.ExternalAccountID, run.wish.ExternalAccountKey
 	wrong := base64.RawURLEncoding.EncodeToString([]byte("not the right key at all, sorry!"))
 	run.see("external account: none", try("", ""))
-	run.see("external account: wrong key", try(run.wish.ExternalAccountID, wrong))
-	run.see("external account: unknown id", try("kid-unknown", run.wish.ExternalAccountKey))
-	run.see("external account: right", try(run.wish.ExternalAccountID, run.wish.ExternalAccountKey))
+	run.see("external account: wrong key", try(id, wrong))
+	run.see("external account: unknown id", try("kid-unknown", right))
+	run.see("external account: right", try(id, right))
 }

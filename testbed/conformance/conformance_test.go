@@ -34,7 +34,7 @@ func TestOwnAuthority(t *testing.T) {
 
 func TestPebble(t *testing.T) {
 	Run(t, "pebble", func(t *testing.T, world *World, wish Wish) *Peer {
-		config := pebble.Config{HTTPPort: world.HTTPPort, TLSPort: world.TLSPort, DNS: world.DNS.Address().String(), NonceRejectPercent: 10}
+		config := pebble.Config{HTTPPort: world.HTTPPort, TLSPort: world.TLSPort, DNS: world.DNS.Address().String()}
 		if wish.Reuse {
 			config.AuthzReusePercent = 100
 		}

@@ -1,12 +1,14 @@
 package conformance
 
 import (
+	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/x509"
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mholt/acmez/v3/acme"
 )
@@ -135,7 +137,9 @@ func wrongAnswer(run *run) {
 			run.must(err)
 		}
 	}
-	_, err = client.PollAuthorization(ctx, account, authorization)
+	short, cancel := context.WithTimeout(ctx, 2*time.Second) // for a CA that never gives up
+	_, err = client.PollAuthorization(short, account, authorization)
+	cancel()
 	run.see("wrong answer: error", yesNo(err != nil))
 	authorization, err = client.GetAuthorization(ctx, account, order.Authorizations[0])
 	run.must(err)

@@ -101,6 +101,24 @@ var Differences = []Difference{
 	{"pebble", "another's order: finalize", "403 unauthorized", "as for reading"},
 	{"pebble", "renewal information: replaces while the first is pending", "201",
 		"marks a certificate as replaced when the new order is finalized; Boulder and ours when it is placed"},
+
+	{"step-ca", "directory: renewal information", "no", "not offered"},
+	{"step-ca", "directory: meta", "no", "optional; sent only when there is something in it"},
+	{"step-ca", "renewal information: offered", "no", "not offered"},
+	{"step-ca", "profile: offered", "no", "no profiles"},
+	{"step-ca", "reuse: offered", "no", "every order gets authorizations of its own"},
+	{"step-ca", "external account: offered", "no", "keys need its administration database, which a CA from one file has not"},
+	{"step-ca", "account: contact that is no mail", "200", "contacts are stored as they are"},
+	{"step-ca", "key change: answer", "501 rejectedIdentifier", "not implemented"},
+	{"step-ca", "account deactivation: order afterwards", "401 unauthorized", "another status for the same type"},
+	{"step-ca", "wrong answer: authorization", "pending rejectedIdentifier",
+		"keeps the challenge pending with its error, so that it can be offered again"},
+	{"step-ca", "wrong answer: order", "pending", "follows from the authorization"},
+	{"step-ca", "deactivated authorization: answer", "400 malformed", "not implemented: the payload must be empty"},
+	{"step-ca", "another's order: read", "401 unauthorized", "as Pebble, with another status"},
+	{"step-ca", "another's order: finalize", "401 unauthorized", "as for reading"},
+	{"step-ca", "finalize: while pending", "400 orderNotReady", "another status for the same type"},
+	{"step-ca", "finalize: a second time", "200", "answers with the order as it is; no second certificate is made"},
 }
 
 // book holds the observations of one CA against the tables.
