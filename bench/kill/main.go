@@ -35,7 +35,7 @@ func run() error {
 	backstay := flag.String("backstay", "./backstay", "the Backstay binary")
 	kills := flag.Int("kills", 100, "kills for each client and window")
 	seed := flag.Uint64("seed", 1, "decides the moments")
-	windows := flag.String("windows", "run,issued", "run: over the whole run; issued: between issuance and exit")
+	windows := flag.String("windows", "run,order,issued", "run: over the whole run; order: between begin and issuance; issued: between issuance and exit")
 	raw := flag.String("raw", "", "append one JSON line for each trial to this file")
 	strict := flag.Bool("strict", false, "fail unless every kill healed and did no harm")
 	table := flag.String("table", "", "measure nothing; print the table of the trials in this file")

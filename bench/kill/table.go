@@ -79,7 +79,7 @@ func (r *row) harmless() bool {
 	return r.converged == r.kills && r.extra+r.silent+r.failed+r.mismatched+r.wouldNotRun+r.withLeftOver+r.failedProbes == 0
 }
 
-var windowNames = map[string]string{"run": "the whole run", "issued": "issuance to exit"}
+var windowNames = map[string]string{"run": "the whole run", "order": "begin to issuance", "issued": "issuance to exit"}
 
 func printTable(out io.Writer, rows []row) {
 	fmt.Fprintln(out, "| client | killed within | kills | next run converges | next run fails | silent non-deployments | extra certificates | pair mismatched after the kill | nginx would not start | runs with files left over | failed handshakes |")

@@ -53,7 +53,10 @@ func (c *campaign) try(ctx context.Context, window string, moment float64) (seen
 		return seen, false, err
 	}
 	delay := time.Duration(moment * float64(c.whole))
-	if window == "issued" {
+	switch window {
+	case "order":
+		delay = time.Duration(moment * float64(c.whole-c.tail))
+	case "issued":
 		c.untilIssued(ctx, running, before)
 		delay = time.Duration(moment * float64(c.tail))
 	}
