@@ -52,7 +52,7 @@ func (server *Server) serve(connection net.Conn) {
 		connection.Read(make([]byte, 1024))
 		connection.Write([]byte{21, 3, 3, 0, 2, 2, 112}) // fatal, unrecognized_name (RFC 6066)
 	case Drip:
-		kept = server.shake(&dripping{connection, max(server.config.Interval, time.Millisecond), server.end})
+		kept = server.shake(&dripping{connection, server.config.Interval, server.end})
 	default:
 		kept = server.shake(connection)
 	}

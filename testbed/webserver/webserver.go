@@ -98,6 +98,9 @@ func Start(config Config) (*Server, error) {
 		config: config, listener: config.Listener, pair: config.Pair, names: map[string]*pki.Pair{}, behaviour: config.Behaviour,
 		open: map[net.Conn]bool{}, foreign: foreign, accepted: make(chan net.Conn), end: make(chan struct{}),
 	}
+	if config.Interval == 0 {
+		server.config.Interval = time.Millisecond
+	}
 	for name, pair := range config.Names {
 		server.names[strings.ToLower(name)] = pair
 	}
