@@ -34,10 +34,13 @@ func (tx *Tx) SaveWork(work *Work, lease Lease) error {
 	}
 	row := work.Row
 	if work.Version == 0 {
-		_, err = tx.Exec(`INSERT INTO work (id, kind, lane, subject, next_at, deadline, version, holder, lease_end, body) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?)`,
+		result, err := tx.Exec(`INSERT INTO work (id, kind, lane, subject, next_at, deadline, version, holder, lease_end, body) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
 			row.ID(), row.Kind(), row.Lane(), row.Subject(), micro(work.Next), work.Deadline.UnixMicro(), lease.Holder, lease.Until.UnixMicro(), body)
 		if err != nil {
 			return err
+		}
+		if changed, err := result.RowsAffected(); err != nil || changed != 1 {
+			return errors.Join(ErrConflict, err) // somebody else stored it first
 		}
 		work.Version = 1
 		return nil
