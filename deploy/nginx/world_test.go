@@ -191,6 +191,11 @@ func (world *world) start(t *testing.T) {
 	if err := process.Start(); err != nil {
 		t.Fatal(err)
 	}
+	// Handing it over made the shared socket blocking: a worker that loses the race
+	// for a connection to another would hang in accept.
+	if err := syscall.SetNonblock(int(file.Fd()), true); err != nil {
+		t.Fatal(err)
+	}
 	world.process, world.ended = process, make(chan struct{})
 	go func() {
 		process.Wait()
