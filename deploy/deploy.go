@@ -38,7 +38,7 @@ const (
 // Standing is what a target holds for one managed certificate now.
 type Standing struct {
 	Form        string              // one of the Form constants
-	Generation  int                 // in force; 0 when a pair that is not ours is in force, -1 when there is none
+	Generation  int                 // in force, for FormNone: waiting to be included; 0 when a pair that is not ours is in force, -1 when there is none
 	Chain       []*x509.Certificate // of the pair in force, leaf first; nil when there is none
 	KeyMatches  bool                // the key file belongs to the leaf
 	Certificate string              // path the server opens
