@@ -82,7 +82,10 @@ func (at *client) signer() (acme.Account, error) {
 		return acme.Account{}, err
 	}
 	if at.account.signer.PrivateKey == nil {
+		// One at a time over all CAs: they may share the key that is made here.
+		at.executor.keys.Lock()
 		signer, err := AccountKey(at.keyPath(), at.executor.cfg)
+		at.executor.keys.Unlock()
 		if err != nil {
 			return acme.Account{}, err
 		}

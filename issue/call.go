@@ -35,6 +35,7 @@ const (
 // unseen, so the transport lets one POST through, and further ones only after a
 // badNonce (RFC 8555 section 6.5), and ends the call's context otherwise.
 type call struct {
+	method  string // of the request that asks: what the library sends before it (directory, nonce) is no answer
 	mu      sync.Mutex
 	cancel  context.CancelFunc
 	posts   int
@@ -91,10 +92,12 @@ func (transport *transport) RoundTrip(request *http.Request) (*http.Response, er
 			return nil, err
 		}
 	}
+	// Only a POST asks for anything: a nonce that did not come leaves nothing done.
+	asks := request.Method == http.MethodPost
 	response, err := transport.base.RoundTrip(request)
 	if err != nil {
 		if recorded {
-			one.fail(err, mayHaveArrived(err))
+			one.fail(err, asks && mayHaveArrived(err))
 		}
 		return nil, err
 	}
@@ -105,7 +108,7 @@ func (transport *transport) RoundTrip(request *http.Request) (*http.Response, er
 	}
 	if err != nil {
 		if recorded {
-			one.fail(err, true)
+			one.fail(err, asks)
 		}
 		return nil, err
 	}
@@ -114,7 +117,7 @@ func (transport *transport) RoundTrip(request *http.Request) (*http.Response, er
 		// host or to plain http is how a CA is impersonated.
 		err := fmt.Errorf("the CA answered with a redirect (HTTP %d), which is not followed", response.StatusCode)
 		if recorded {
-			one.fail(err, true)
+			one.fail(err, asks)
 		}
 		return nil, err
 	}
@@ -189,8 +192,8 @@ func (one *call) end(method string, response *http.Response, body []byte) {
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	failed := response.StatusCode >= 400
-	if method == http.MethodHead && !failed {
-		return // a nonce: the call itself is still to come
+	if method != one.method && !failed {
+		return // a directory or a nonce: the call itself is still to come
 	}
 	one.status, one.header, one.body = response.StatusCode, response.Header, body
 	one.problem = problem{}
@@ -270,7 +273,7 @@ func (one *call) silence(doing string) *plan.Trouble {
 	err := one.err
 	if err == nil {
 		err = errors.New("no answer in time")
-		trouble.MaybeDone = true
+		trouble.MaybeDone = one.posts > 0
 	}
 	var verification *tls.CertificateVerificationError
 	switch {

@@ -143,7 +143,7 @@ func (executor *Executor) renewalInfo(ctx context.Context, row *plan.Certificate
 		return &plan.RenewalInfo{Unsupported: true}, nil
 	}
 	address := strings.TrimSuffix(directory.RenewalInfo, "/") + "/" + row.Held.RenewalID
-	one, trouble := at.do(ctx, "asking for renewal information", func(ctx context.Context) error {
+	one, trouble := at.request(ctx, http.MethodGet, "asking for renewal information", func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
 			return err

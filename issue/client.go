@@ -84,9 +84,14 @@ func (at *client) observe(date time.Time) {
 // do sends one request through the wire library and returns what the CA said.
 // The library's own verdict is ignored: it mixes answers with its repetitions.
 func (at *client) do(ctx context.Context, doing string, send func(context.Context) error) (*call, *plan.Trouble) {
+	return at.request(ctx, http.MethodPost, doing, send)
+}
+
+// request is do for a request with another method than POST.
+func (at *client) request(ctx context.Context, method, doing string, send func(context.Context) error) (*call, *plan.Trouble) {
 	ctx, cancel := context.WithTimeout(ctx, at.executor.cfg.CallTimeout)
 	defer cancel()
-	one := &call{cancel: cancel}
+	one := &call{method: method, cancel: cancel}
 	err := send(context.WithValue(ctx, callKey{}, one))
 	now := at.executor.cfg.Now()
 	if one.status == 0 && one.err == nil && err != nil && ctx.Err() == nil {
@@ -95,7 +100,9 @@ func (at *client) do(ctx context.Context, doing string, send func(context.Contex
 	}
 	trouble := one.trouble(doing+" at "+at.authority.Name, now)
 	if trouble != nil {
+		at.mu.Lock()
 		trouble.Clock = at.ahead
+		at.mu.Unlock()
 		if trouble.Type == "accountDoesNotExist" {
 			at.forgetAccount()
 		}
@@ -107,7 +114,7 @@ func (at *client) do(ctx context.Context, doing string, send func(context.Contex
 func (at *client) directory(ctx context.Context) (acme.Directory, *plan.Trouble) {
 	ctx, cancel := context.WithTimeout(ctx, at.executor.cfg.CallTimeout)
 	defer cancel()
-	one := &call{cancel: cancel}
+	one := &call{method: http.MethodGet, cancel: cancel}
 	directory, err := at.wire.GetDirectory(context.WithValue(ctx, callKey{}, one))
 	if err == nil {
 		return directory, nil

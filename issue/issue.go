@@ -93,6 +93,7 @@ type Config struct {
 // Executor carries out effects. Concurrent for different rows.
 type Executor struct {
 	cfg     Config
+	keys    sync.Mutex // held while an account key is read or made
 	mu      sync.Mutex
 	clients map[string]*client
 }
