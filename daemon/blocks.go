@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay/config"
 	"github.com/backstay/backstay/deploy"
+	"github.com/backstay/backstay/deploy/nginx"
 	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/journal"
 	"github.com/backstay/backstay/plan"
@@ -92,9 +93,21 @@ func (daemon *Daemon) AddServerBlocks(ctx context.Context, who string) (added []
 	return added, nil
 }
 
+// blockTrier is a target that can be asked about a server block beforehand.
+type blockTrier interface {
+	TryBlock(ctx context.Context, text string) error
+}
+
 func (daemon *Daemon) addBlock(ctx context.Context, site *Site, block Block, who string) error {
 	if _, err := os.Lstat(block.Path); err == nil {
 		return fmt.Errorf("%s is there already, and the server does not use it", block.Path)
+	}
+	// Asked before anything is written: a kill between writing a block and testing
+	// it would leave a server that cannot start.
+	if tried, able := site.Target.(blockTrier); able {
+		if err := tried.TryBlock(ctx, block.Text); err != nil && !errors.Is(err, nginx.ErrCannotTry) {
+			return fmt.Errorf("the server block for %s was not added: %w", block.Name, err)
+		}
 	}
 	var id int64
 	err := daemon.state.Write(ctx, func(tx *store.Tx) (err error) {

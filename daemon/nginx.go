@@ -11,7 +11,7 @@ import (
 // the stages do not know each other.
 func readNginx(ctx context.Context, main string) (nginx.Configuration, error) {
 	found, err := discover.ReadFiles(ctx, main)
-	configuration := nginx.Configuration{Main: found.Main, Files: found.Files, PIDFile: found.PIDFile, Includes: found.Includes}
+	configuration := nginx.Configuration{Main: found.Main, Files: found.Files, PIDFile: found.PIDFile, Includes: found.Includes, HTTPEnd: found.HTTPEnd}
 	for _, server := range found.Servers {
 		made := nginx.Server{
 			Module: server.Module, File: server.File, Line: server.Line, Names: server.Names,

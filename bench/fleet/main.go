@@ -80,16 +80,24 @@ func run(binary string, fleet int, bare bool) error {
 	go web.Serve(listener)
 	defer web.Close()
 	port := listener.Addr().(*net.TCPAddr).Port
-	server, err := pebble.Start(pebble.Config{HTTPPort: port, DNS: names.Address().String()})
+	start := func() (*pebble.Server, error) {
+		return pebble.Start(pebble.Config{HTTPPort: port, DNS: names.Address().String()})
+	}
+	if bare {
+		server, err := start()
+		if err != nil {
+			return err
+		}
+		if err := bareLoop(server, answers, min(fleet, 400)); err != nil {
+			return err
+		}
+		server.Close()
+	}
+	server, err := start()
 	if err != nil {
 		return err
 	}
 	defer server.Close()
-	if bare {
-		if err := bareLoop(server, answers, min(fleet, 400)); err != nil {
-			return err
-		}
-	}
 	return measure(binary, folder, webroot, port, names.Address().String(), server, fleet)
 }
 
@@ -114,7 +122,9 @@ func measure(binary, folder, webroot string, port int, resolver string, server *
 		if what == "ls" {
 			arguments = []string{"ls"}
 		}
-		command := exec.Command(binary, append(arguments, "--config", path, "--state", state)...)
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		defer cancel()
+		command := exec.CommandContext(ctx, binary, append(arguments, "--config", path, "--state", state)...)
 		command.Stderr = os.Stderr
 		started := time.Now()
 		if err := command.Run(); err != nil {
@@ -137,7 +147,9 @@ func bareLoop(server *pebble.Server, answers *sync.Map, fleet int) error {
 	client := &acme.Client{Directory: server.URL(), PollInterval: 10 * time.Millisecond, HTTPClient: &http.Client{
 		Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, MaxIdleConnsPerHost: 16, ForceAttemptHTTP2: true},
 	}}
-	ctx := context.Background()
+	// Pebble's store can lock up for good; a run that meets that says so.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	account, err := client.NewAccount(ctx, acme.Account{TermsOfServiceAgreed: true, PrivateKey: key})
 	if err != nil {
