@@ -18,7 +18,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +27,10 @@ import (
 	"github.com/backstay/backstay/issue"
 )
 
-const wellKnown = "/.well-known/acme-challenge/"
+const (
+	challenges = ".well-known/acme-challenge"
+	wellKnown  = "/" + challenges + "/"
+)
 
 // Resolver finds the addresses of a name. *net.Resolver is one.
 type Resolver interface {
@@ -121,14 +123,7 @@ type Webroot struct {
 
 // Set writes the answer's file, readable by the web server.
 func (webroot Webroot) Set(_ context.Context, answer issue.Answer) error {
-	folder := filepath.Join(webroot.Folder, ".well-known", "acme-challenge")
-	if _, err := os.Stat(webroot.Folder); err != nil {
-		return err // a missing webroot is a mistake, not ours to create
-	}
-	if err := durable.MkdirAll(folder, 0o755); err != nil {
-		return err
-	}
-	return inFolder(folder, func(root *os.Root) error {
+	return webroot.inFolder(true, func(root *os.Root) error {
 		// A token is base64url (checked when the CA sent it); the root makes sure.
 		file, err := root.OpenFile(answer.Token, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 		if err != nil {
@@ -152,8 +147,7 @@ func (webroot Webroot) Set(_ context.Context, answer issue.Answer) error {
 
 // Clean removes the answer's file.
 func (webroot Webroot) Clean(_ context.Context, answer issue.Answer) error {
-	folder := filepath.Join(webroot.Folder, ".well-known", "acme-challenge")
-	err := inFolder(folder, func(root *os.Root) error { return root.Remove(answer.Token) })
+	err := webroot.inFolder(false, func(root *os.Root) error { return root.Remove(answer.Token) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -161,8 +155,30 @@ func (webroot Webroot) Clean(_ context.Context, answer issue.Answer) error {
 	return err
 }
 
-func inFolder(folder string, act func(*os.Root) error) error {
-	root, err := os.OpenRoot(folder)
+// inFolder acts in the challenges' folder, making it if wanted. Whoever may
+// write below the webroot is not trusted with what we may write: a link that
+// leads out of it is an error (see os.Root).
+func (webroot Webroot) inFolder(create bool, act func(*os.Root) error) error {
+	whole, err := os.OpenRoot(webroot.Folder) // a missing webroot is a mistake, not ours to create
+	if err != nil {
+		return err
+	}
+	defer whole.Close()
+	for _, path := range []string{".well-known", challenges} {
+		if !create {
+			break
+		}
+		switch err := whole.Mkdir(path, 0o755); {
+		case err == nil:
+			// Mkdir's mode is cut by the umask; the web server must get in.
+			if err := whole.Chmod(path, 0o755); err != nil {
+				return err
+			}
+		case !errors.Is(err, fs.ErrExist):
+			return err
+		}
+	}
+	root, err := whole.OpenRoot(challenges)
 	if err != nil {
 		return err
 	}
