@@ -41,7 +41,7 @@ var certificateEntries = []Entry{
 		Code: CertSelfSigned, Severity: Critical, Title: "Certificate is self-signed",
 		Explanation: "The certificate is signed with its own key and is in no trusted store, so nobody vouches for it. A self-signed certificate that is one of the trusted roots does not raise this.",
 		Remedy:      "Order a certificate from an authority that your clients trust, or scan with --roots FILE if they trust this one.",
-		Next:        "backstay advise NAME", Source: "RFC 5280 section 6.1",
+		Next:        "backstay issue NAME", Source: "RFC 5280 section 6.1",
 	},
 	{
 		Code: CertUnparseable, Severity: High, Title: "Certificate cannot be read",

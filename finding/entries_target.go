@@ -29,13 +29,13 @@ var targetEntries = []Entry{
 		Code: TargetNotVerified, Severity: Medium, Title: "Deployed, but not seen",
 		Explanation: "The new certificate was deployed, and no listener could be looked at to see whether it is served.",
 		Remedy:      "Give the target a verify list with addresses that can be reached from here.",
-		Next:        "backstay target test NAME",
+		Next:        "backstay deploy NAME",
 	},
 	{
 		Code: TargetCheckFailed, Severity: High, Title: "Server refuses its configuration",
 		Explanation: "The server's own configuration test failed, so nothing was changed. If it failed before our change, the server would not start after a reboot.",
 		Remedy:      "Correct what the server's message in the evidence names.",
-		Next:        "backstay target test NAME",
+		Next:        "backstay deploy NAME",
 	},
 	{
 		Code: TargetNotConfigured, Severity: Medium, Title: "Target does not use the certificate",

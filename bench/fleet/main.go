@@ -1,4 +1,4 @@
-// Package main measures a fleet: many certificates issued in one run against
+// Command fleet measures a fleet: many certificates issued in one run against
 // Pebble, beside a bare loop over the same wire library, and a run in which
 // nothing is due.
 //
