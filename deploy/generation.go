@@ -138,16 +138,16 @@ func WriteChain(state, name string, number int, leafPEM, chainPEM []byte) error 
 		}
 	}
 	// fullchain.pem last: a kill before it leaves a generation that says so.
-	for _, file := range []struct {
-		name string
-		text []byte
-	}{{LeafFile, encode(leaf)}, {ChainFile, encode(above)}, {FullChainFile, full}} {
-		path := filepath.Join(folder, file.name)
-		if err := ensureFile(path, file.text, access{mode: openMode}); err != nil {
-			return explain(path, err)
+	var missing []durable.File
+	for _, file := range []durable.File{
+		{Name: LeafFile, Data: encode(leaf), Mode: openMode}, {Name: ChainFile, Data: encode(above), Mode: openMode},
+		{Name: FullChainFile, Data: full, Mode: openMode},
+	} {
+		if !holds(filepath.Join(folder, file.Name), file.Data, access{mode: file.Mode}) {
+			missing = append(missing, file)
 		}
 	}
-	return nil
+	return explain(folder, durable.WriteFiles(folder, missing...))
 }
 
 func parseAnswer(leafPEM, chainPEM []byte) (leaf, above []*x509.Certificate, err error) {

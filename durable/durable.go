@@ -35,7 +35,35 @@ func WriteOwned(path string, data []byte, mode fs.FileMode, uid, gid int) error 
 	return writeOwned(path, data, mode, uid, gid)
 }
 
-func writeOwned(path string, data []byte, mode fs.FileMode, uid, gid int) (err error) {
+// File is one of several files that WriteFiles replaces.
+type File struct {
+	Name string // inside the folder
+	Data []byte
+	Mode fs.FileMode
+}
+
+// WriteFiles replaces files of one folder in the order given, and syncs the
+// folder once at the end. A crash may leave any number of the first ones new and
+// the rest old: write that file last whose presence says that all are there.
+func WriteFiles(folder string, files ...File) error {
+	for _, file := range files {
+		if err := replace(filepath.Join(folder, file.Name), file.Data, file.Mode, -1, -1); err != nil {
+			return err
+		}
+	}
+	return SyncFolder(folder)
+}
+
+func writeOwned(path string, data []byte, mode fs.FileMode, uid, gid int) error {
+	if err := replace(path, data, mode, uid, gid); err != nil {
+		return err
+	}
+	// After this line a crash changes nothing; before it the rename may be lost.
+	return SyncFolder(filepath.Dir(path))
+}
+
+// replace does all but the folder's sync.
+func replace(path string, data []byte, mode fs.FileMode, uid, gid int) (err error) {
 	folder := filepath.Dir(path)
 	file, err := createTemporary(folder, mode)
 	if err != nil {
@@ -73,8 +101,7 @@ func writeOwned(path string, data []byte, mode fs.FileMode, uid, gid int) (err e
 		return err
 	}
 	Point("rename", path)
-	// After this line a crash changes nothing; before it the rename may be lost.
-	return SyncFolder(folder)
+	return nil
 }
 
 // createTemporary opens a new file in folder, never following a link that
