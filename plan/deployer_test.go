@@ -164,4 +164,3 @@ func (d *deployer) codes() string {
 	}
 	return strings.Join(codes, " ")
 }
-
