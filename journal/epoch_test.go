@@ -137,4 +137,3 @@ func TestAFailedBatchIsRepeated(t *testing.T) {
 		t.Errorf("%+v", result)
 	}
 }
-
