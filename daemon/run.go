@@ -30,7 +30,9 @@ type Left struct {
 }
 
 // workersPerLane bounds the rows of one authority that are driven side by side.
-const workersPerLane = 8
+// It is more than the requests that package issue allows at once, because a row
+// in hand waits for the disk as often as for the CA.
+const workersPerLane = 24
 
 // runner is one run to the end: until nothing selected is due within patience.
 type runner struct {

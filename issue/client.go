@@ -21,12 +21,17 @@ import (
 	"github.com/backstay/backstay/plan"
 )
 
+// requestsAtOnce bounds the requests under way at one CA, however many
+// certificates are worked on.
+const requestsAtOnce = 8
+
 // client speaks to one CA.
 type client struct {
 	executor    *Executor
 	authority   Authority
 	wire        *acme.Client
-	registering sync.Mutex // held while an account is made
+	registering sync.Mutex    // held while an account is made
+	inFlight    chan struct{} // a place for each request under way
 	mu          sync.Mutex
 	account     *account
 	ahead       time.Duration // the CA's clock minus ours, as last seen
@@ -46,7 +51,7 @@ func (executor *Executor) client(name string) (*client, *plan.Trouble) {
 	if err != nil || directory.Host == "" {
 		return nil, &plan.Trouble{Class: plan.Setup, Summary: fmt.Sprintf("authority %q: its directory is not a URL", name), Next: "backstay config check"}
 	}
-	made := &client{executor: executor, authority: authority}
+	made := &client{executor: executor, authority: authority, inFlight: make(chan struct{}, requestsAtOnce)}
 	made.wire = &acme.Client{
 		Directory:   authority.Directory,
 		UserAgent:   executor.cfg.UserAgent,
@@ -89,6 +94,13 @@ func (at *client) do(ctx context.Context, doing string, send func(context.Contex
 
 // request is do for a request with another method than POST.
 func (at *client) request(ctx context.Context, method, doing string, send func(context.Context) error) (*call, *plan.Trouble) {
+	// Waiting for a place is not the CA's slowness: the deadline begins after it.
+	select {
+	case at.inFlight <- struct{}{}:
+		defer func() { <-at.inFlight }()
+	case <-ctx.Done():
+		return &call{}, &plan.Trouble{Class: plan.Transport, Summary: doing + " at " + at.authority.Name + ": stopped before it was sent"}
+	}
 	ctx, cancel := context.WithTimeout(ctx, at.executor.cfg.CallTimeout)
 	defer cancel()
 	one := &call{method: method, cancel: cancel}
