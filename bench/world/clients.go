@@ -47,10 +47,10 @@ func NewClient(name string, w *World, backstay string) (Client, error) {
 		helped.Name, helped.Repair = name, []string{"rm", "-f", w.Home() + "/lock"}
 		return helped, err
 	case "backstay":
-		target := fmt.Sprintf("{kind: nginx, config: %q, prefix: %q, pid: %q, reload_every: 1s}", w.Server.ConfigFile(), w.Server.Folder, w.Server.PIDFile())
+		target := fmt.Sprintf("{kind: nginx, config: %q, prefix: %q, pid: %q, reload_every: 10ms}", w.Server.ConfigFile(), w.Server.Folder, w.Server.PIDFile())
 		return newBackstay(name, w, backstay, target)
 	case "backstay-files": // as if it knew nothing of nginx: two paths and a command
-		target := fmt.Sprintf("{kind: files, cert: %q, key: %q, reload: [%q], verify: [%q], reload_every: 1s}",
+		target := fmt.Sprintf("{kind: files, cert: %q, key: %q, reload: [%q], verify: [%q], reload_every: 10ms}",
 			adopted(w, "fullchain.pem"), adopted(w, "privkey.pem"), hook, Domain+"@"+address(w.Server.TLSPort))
 		return newBackstay(name, w, backstay, target)
 	}
