@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 )
 
@@ -47,6 +48,7 @@ type Attempt struct {
 	PollAt         time.Time       `json:"poll_at,omitzero"`
 	GivenUp        *Trouble        `json:"given_up,omitempty"` // the attempt ends with this once Abandon was tried
 	Restarted      bool            `json:"restarted,omitempty"`
+	Resumed        time.Time       `json:"resumed,omitzero"` // when a later process took the attempt up
 }
 
 // Order is what is known of the order at the CA (RFC 8555 section 7.1.3).
@@ -105,6 +107,10 @@ func (rules Rules) nextAttempt(row *Certificate, now time.Time, decision *Decisi
 		one(MakeKey)
 	case attempt.Order.URL == "" && !attempt.OrderSent.IsZero() && !attempt.Searched:
 		one(FindOrder)
+	case attempt.Order.URL == "" && rules.ordersSpent(row, now):
+		// Each lost answer may have left an order at the CA: the breaker counts
+		// them within one attempt, too.
+		decision.Next = row.Orders[0].Add(24 * time.Hour)
 	case attempt.Order.URL == "":
 		rules.sendOrder(row, now)
 		one(NewOrder)
@@ -123,6 +129,27 @@ func (rules Rules) nextAttempt(row *Certificate, now time.Time, decision *Decisi
 		decision.Next = attempt.PollAt
 	default:
 		one(PollOrder)
+	}
+}
+
+// impatient reports whether the CA had its time. What passed while it was away,
+// or while no process was there to ask, does not count: an order that was
+// finalized must not be left for a second one.
+func (rules Rules) impatient(row *Certificate, now time.Time) bool {
+	attempt := row.Attempt
+	return now.Sub(latest(attempt.Started, attempt.Resumed, row.History.RetryAt)) > rules.Timing.OrderPatience
+}
+
+// ordersSpent drops what is older than a day and reports whether the breaker is open.
+func (rules Rules) ordersSpent(row *Certificate, now time.Time) bool {
+	row.Orders = slices.DeleteFunc(row.Orders, func(ordered time.Time) bool { return now.Sub(ordered) >= 24*time.Hour })
+	return len(row.Orders) >= rules.Timing.OrdersPerDay
+}
+
+// uncountOrder: the CA certainly did not make the order that was sent last.
+func (row *Certificate) uncountOrder() {
+	if last := len(row.Orders) - 1; last >= 0 {
+		row.Orders = row.Orders[:last]
 	}
 }
 

@@ -58,6 +58,7 @@ type Certificate struct {
 	Previous    *Held        `json:"previous,omitempty"`
 	Generations int          `json:"generations,omitempty"` // the highest number ever given
 	Live        int          `json:"live,omitempty"`        // where live/NAME points
+	Link        History      `json:"link,omitzero"`         // of moving live/NAME; its failures delay no renewal
 	Renewal     *RenewalInfo `json:"renewal,omitempty"`     // ARI of Held
 	Polled      PollState    `json:"polled,omitzero"`       // of ARI
 	Attempt     *Attempt     `json:"attempt,omitempty"`
@@ -140,7 +141,7 @@ func (rules Rules) decideCertificate(row *Certificate, event Event, now time.Tim
 	decision := Decision{Deadline: rules.Deadline(row)}
 	if event.Effect == "" {
 		if row.Attempt != nil && event.Around.Restarted {
-			row.Attempt.Restarted = true
+			row.Attempt.Restarted, row.Attempt.Resumed = true, now
 		}
 	} else {
 		rules.takeCertificate(row, event, now, &decision)
@@ -158,10 +159,14 @@ func (rules Rules) nextCertificate(row *Certificate, event Event, now time.Time,
 		rules.nextAttempt(row, now, decision)
 		return
 	}
+	var linkAt time.Time
 	if held := row.Held; held != nil && row.Live < held.Generation &&
 		(len(row.Want.Deploy) == 0 || event.Around.Served == held.Generation) && !row.Retired {
-		decision.Effects = []Effect{{Kind: PointLive, Generation: held.Generation}}
-		return
+		if !now.Before(row.Link.RetryAt) {
+			decision.Effects = []Effect{{Kind: PointLive, Generation: held.Generation}}
+			return
+		}
+		linkAt = row.Link.RetryAt
 	}
 	reason, dueAt := rules.Due(row, now)
 	pollAt := rules.pollAt(row)
@@ -173,9 +178,9 @@ func (rules Rules) nextCertificate(row *Certificate, event Event, now time.Time,
 			decision.Effects = []Effect{{Kind: GetRenewalInfo}}
 			return
 		}
-		decision.Next = earliest(dueAt, pollAt)
+		decision.Next = earliest(dueAt, pollAt, linkAt)
 	case now.Before(row.History.RetryAt):
-		decision.Next = row.History.RetryAt
+		decision.Next = earliest(row.History.RetryAt, linkAt)
 	default:
 		rules.begin(row, reason, now, decision)
 	}
@@ -183,8 +188,7 @@ func (rules Rules) nextCertificate(row *Certificate, event Event, now time.Time,
 
 // begin starts an attempt, or says why the breaker forbids it.
 func (rules Rules) begin(row *Certificate, reason string, now time.Time, decision *Decision) {
-	row.Orders = slices.DeleteFunc(row.Orders, func(ordered time.Time) bool { return now.Sub(ordered) >= 24*time.Hour })
-	if len(row.Orders) >= rules.Timing.OrdersPerDay {
+	if rules.ordersSpent(row, now) {
 		again := row.Orders[0].Add(24 * time.Hour)
 		trouble := &Trouble{Class: Setup, Code: "renew-failing", RetryAfter: again,
 			Summary: fmt.Sprintf("%d orders in 24 h: no more before %s, to spare the CA's limits", len(row.Orders), again.UTC().Format("2006-01-02 15:04 MST")),

@@ -18,10 +18,11 @@ func (rules Rules) takeCertificate(row *Certificate, event Event, now time.Time,
 	case PointLive:
 		if event.Trouble == nil {
 			row.Live = row.Held.Generation
+			row.Link.clear()
 			return
 		}
-		row.History.fail(rules, row.Name, event.Trouble, row.life(), now)
-		decision.Findings = append(decision.Findings, rules.failing(row, event.Trouble))
+		row.Link.fail(rules, row.Name+"live", event.Trouble, row.life(), now)
+		decision.Findings = append(decision.Findings, event.Trouble.finding("self-state", row.Name, row.Link.RetryAt))
 		return
 	}
 	if row.Attempt == nil {
@@ -109,6 +110,10 @@ func (rules Rules) takeOrderStatus(row *Certificate, event Event, now time.Time,
 	attempt := row.Attempt
 	attempt.takeOrder(event.Resource)
 	switch attempt.Order.Status {
+	case StatusValid:
+		if attempt.Order.Certificate != "" {
+			return // to be collected, however long it took
+		}
 	case StatusInvalid:
 		trouble := event.Resource.Error
 		if trouble == nil {
@@ -128,7 +133,7 @@ func (rules Rules) takeOrderStatus(row *Certificate, event Event, now time.Time,
 	}
 	attempt.PollAt = rules.pollWait(attempt.Polls, event, now)
 	attempt.Polls++
-	if now.Sub(attempt.Started) > rules.Timing.OrderPatience ||
+	if rules.impatient(row, now) ||
 		!attempt.Order.Expires.IsZero() && now.After(attempt.Order.Expires) {
 		rules.giveUp(row, &Trouble{Class: Dead, Summary: "the CA did not finish the order in time"}, now, decision)
 	}
@@ -170,7 +175,7 @@ func (rules Rules) takeAuthorization(row *Certificate, event Event, now time.Tim
 	}
 	authorization.PollAt = rules.pollWait(authorization.Polls, event, now)
 	authorization.Polls++
-	if now.Sub(attempt.Started) > rules.Timing.OrderPatience {
+	if rules.impatient(row, now) {
 		rules.giveUp(row, &Trouble{Class: Dead, Identifier: resource.Identifier,
 			Summary: "the CA did not finish validating " + resource.Identifier + " in time"}, now, decision)
 	}
@@ -237,6 +242,7 @@ func (rules Rules) takeTrouble(row *Certificate, event Event, now time.Time, dec
 		// alreadyReplaced, unauthorized, malformed): whatever it says, the order
 		// is asked for once more without it, at once.
 		attempt.NoReplaces, attempt.OrderSent = true, time.Time{}
+		row.uncountOrder()
 		return
 	case event.Effect == CheckChallenge:
 		rules.takeCheckFailure(row, event, now, decision)
@@ -248,6 +254,7 @@ func (rules Rules) takeTrouble(row *Certificate, event Event, now time.Time, dec
 	}
 	if event.Effect == NewOrder && !trouble.MaybeDone {
 		attempt.OrderSent = time.Time{}
+		row.uncountOrder()
 	}
 	if trouble.lasting() {
 		rules.giveUp(row, trouble, now, decision)
