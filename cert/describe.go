@@ -1,7 +1,7 @@
 package cert
 
 import (
-	"crypto/dsa" //nolint:staticcheck // old certificates must be described, not trusted
+	"crypto/dsa" //lint:ignore SA1019 old certificates still hold such keys, and they must be named //nolint:staticcheck // old certificates must be described, not trusted
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"

@@ -28,7 +28,6 @@ const excerptWidth = 100
 type source struct {
 	path   string // as positions show it
 	data   []byte
-	sha256 string
 	main   bool
 	hidden []span // never shown: secrets that were written out
 }

@@ -24,7 +24,6 @@ type account struct {
 	URL       string `json:"url"`
 	Orders    string `json:"orders,omitempty"` // RFC 8555 section 7.1.2.1, where offered
 	signer    acme.Account
-	loaded    bool
 }
 
 func (at *client) accountPath(ending string) string {

@@ -110,7 +110,7 @@ func (rules Rules) nextAttempt(row *Certificate, now time.Time, decision *Decisi
 	case attempt.Order.URL == "" && rules.ordersSpent(row, now):
 		// Each lost answer may have left an order at the CA: the breaker counts
 		// them within one attempt, too.
-		decision.Next = row.Orders[0].Add(24 * time.Hour)
+		rules.breaker(row, now, decision)
 	case attempt.Order.URL == "":
 		rules.sendOrder(row, now)
 		one(NewOrder)

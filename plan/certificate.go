@@ -123,6 +123,15 @@ func (rules Rules) Due(row *Certificate, now time.Time) (reason string, at time.
 		return ReasonNames, now
 	}
 	at, reason = rules.RenewAt(row)
+	// A certificate that is due the moment it was issued (a CA whose clock is
+	// behind, a window in the past) would be ordered again and again.
+	spacing := time.Hour
+	if reason == ReasonLife {
+		spacing = max(spacing, scale(row.Held.life(), rules.Timing.RenewSpacing))
+	}
+	if soonest := row.Held.IssuedAt.Add(spacing); at.Before(soonest) {
+		at = soonest
+	}
 	if now.Before(at) {
 		return "", at
 	}
@@ -189,14 +198,7 @@ func (rules Rules) nextCertificate(row *Certificate, event Event, now time.Time,
 // begin starts an attempt, or says why the breaker forbids it.
 func (rules Rules) begin(row *Certificate, reason string, now time.Time, decision *Decision) {
 	if rules.ordersSpent(row, now) {
-		again := row.Orders[0].Add(24 * time.Hour)
-		trouble := &Trouble{Class: Setup, Code: "renew-failing", RetryAfter: again,
-			Summary: fmt.Sprintf("%d orders in 24 h: no more before %s, to spare the CA's limits", len(row.Orders), again.UTC().Format("2006-01-02 15:04 MST")),
-			Next:    "find out why it needed so many: backstay log tail " + row.Name,
-		}
-		row.History.fail(rules, row.Name, trouble, row.life(), now)
-		decision.Next = row.History.RetryAt
-		decision.Findings = append(decision.Findings, rules.failing(row, trouble))
+		rules.breaker(row, now, decision)
 		return
 	}
 	authority, why := rules.chooseAuthority(row, now)
@@ -213,6 +215,19 @@ func (rules Rules) begin(row *Certificate, reason string, now time.Time, decisio
 		Domains:    slices.Clone(row.Want.Domains),
 	}
 	rules.nextAttempt(row, now, decision)
+}
+
+// breaker: the day's orders are spent. Waiting is a failure like any other, and
+// is told as one.
+func (rules Rules) breaker(row *Certificate, now time.Time, decision *Decision) {
+	again := row.Orders[0].Add(24 * time.Hour)
+	trouble := &Trouble{Class: Setup, Code: "renew-failing", RetryAfter: again,
+		Summary: fmt.Sprintf("%d orders in 24 h: no more before %s, to spare the CA's limits", len(row.Orders), again.UTC().Format("2006-01-02 15:04 MST")),
+		Next:    "find out why it needed so many: backstay log tail " + row.Name,
+	}
+	row.History.fail(rules, row.Name, trouble, row.life(), now)
+	decision.Next = row.History.RetryAt
+	decision.Findings = append(decision.Findings, rules.failing(row, trouble))
 }
 
 // chooseAuthority picks from the ordered list of the certificate's authorities.

@@ -260,6 +260,11 @@ func (rules Rules) takeTrouble(row *Certificate, event Event, now time.Time, dec
 		rules.giveUp(row, trouble, now, decision)
 		return
 	}
+	if event.Effect == NewOrder && trouble.Class == ServerError && attempt.Replaces != "" && row.History.Failures > 0 {
+		// Some CAs fall over a certificate that they cannot find, and say 5xx: from
+		// the second time on the order goes without it.
+		attempt.NoReplaces = true
+	}
 	row.History.fail(rules, row.Name, trouble, row.life(), now)
 	decision.Findings = append(decision.Findings, rules.failing(row, trouble))
 }

@@ -33,6 +33,9 @@ type Timing struct {
 	// NameRetry is the least wait before a name whose validation failed is tried
 	// again: CAs count failures a name and hour.
 	NameRetry time.Duration
+	// RenewSpacing is the least share of its life after which a certificate is
+	// renewed by the backstop, whatever its dates say.
+	RenewSpacing float64
 	// OrdersPerDay is the breaker: so many orders for one certificate in 24 h.
 	OrdersPerDay int
 	// RenewalInfoShare of a life lies between two looks at ARI, within
@@ -67,6 +70,7 @@ func DefaultTiming() Timing {
 		CheckPatience:    10 * time.Minute,
 		CheckEvery:       2 * time.Second,
 		NameRetry:        20 * time.Minute,
+		RenewSpacing:     1.0 / 20,
 		OrdersPerDay:     5,
 		RenewalInfoShare: 1.0 / 160,
 		RenewalInfoLeast: 10 * time.Minute,

@@ -46,7 +46,7 @@ func New(cfg Config) (*Target, error) {
 	case cfg.Target.Name == "":
 		return nil, errors.New("files: Target.Name is required")
 	case !filepath.IsAbs(cfg.State):
-		return fault(errors.New("State must be absolute"))
+		return fault(errors.New("the state folder must be absolute"))
 	case cfg.Target.Cert == "":
 		return fault(errors.New("cert is required"))
 	}
