@@ -23,7 +23,7 @@ var (
 		known: []string{"name", "domains", "authorities", "solvers", "deploy", "key", "renew", "profile", "on_dead_name", "owner", "tier", "hooks"},
 		later: []string{"spare", "rotate"},
 	}
-	hookKeys  = keys{owner: "hooks", known: []string{"pre", "post", "deploy"}}
+	hookKeys  = keys{owner: "hooks", known: []string{"deploy"}, later: []string{"pre", "post"}}
 	fetchKeys = keys{owner: "fetch", known: []string{"allow"}}
 )
 
@@ -174,10 +174,6 @@ func (in *reader) hooks(node ast.Node) Hooks {
 	var hooks Hooks
 	for _, each := range in.fields(node, hookKeys) {
 		switch each.key {
-		case "pre":
-			hooks.Pre = in.argv(each.value, "pre")
-		case "post":
-			hooks.Post = in.argv(each.value, "post")
 		case "deploy":
 			hooks.Deploy = in.argv(each.value, "deploy")
 		}

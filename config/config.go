@@ -150,9 +150,7 @@ type Certificate struct {
 
 // Hooks are commands around a renewal, with certbot's variables in their environment.
 type Hooks struct {
-	Pre    []string // argv
-	Post   []string
-	Deploy []string
+	Deploy []string // argv; run once all targets serve the new certificate
 }
 
 // Fetch widens what we may fetch from addresses found in certificates and CA answers.

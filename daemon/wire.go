@@ -33,7 +33,7 @@ func (daemon *Daemon) wire() error {
 	}
 	daemon.issuer, err = issue.New(issue.Config{
 		Folder: AccountsFolder(daemon.cfg.Folder), Authorities: authorities, Solvers: solvers,
-		Generations: generations{daemon.cfg.Folder}, Random: daemon.cfg.Random, Now: daemon.cfg.Now,
+		Generations: generations{daemon.cfg.Folder}, Random: daemon.cfg.Random, Now: daemon.cfg.Now, Proxy: configuration.Proxy,
 		SharedKey: shared, UserAgent: daemon.cfg.UserAgent,
 	})
 	if err != nil {
@@ -181,8 +181,29 @@ func (actor *actor) Do(ctx context.Context, row plan.Row, effect plan.Effect) pl
 	event := plan.Event{Effect: effect.Kind, At: actor.daemon.cfg.Now()}
 	if err := deploy.PointLive(actor.daemon.cfg.Folder, row.Certificate.Name, effect.Generation); err != nil {
 		event.Trouble = &plan.Trouble{Class: plan.Local, Summary: "moving the live link: " + err.Error(), Next: "backstay doctor"}
+		return event
 	}
+	event.Trouble = actor.daemon.deployHook(ctx, row.Certificate)
 	return event
+}
+
+// deployHook runs the certificate's deploy hook, as certbot would: after the new
+// certificate is in place. A hook that fails is run again later, and so is one
+// whose end was lost in a kill: hooks must bear being run twice.
+func (daemon *Daemon) deployHook(ctx context.Context, row *plan.Certificate) *plan.Trouble {
+	for _, certificate := range daemon.cfg.Configuration.Certificates {
+		if certificate.Name != row.Name || len(certificate.Hooks.Deploy) == 0 {
+			continue
+		}
+		_, _, err := deploy.Run(ctx, deploy.Command{Argv: certificate.Hooks.Deploy, Environment: []string{
+			"RENEWED_LINEAGE=" + filepath.Join(daemon.cfg.Folder, "live", row.Name),
+			"RENEWED_DOMAINS=" + strings.Join(row.Held.Domains, " "),
+		}})
+		if err != nil {
+			return &plan.Trouble{Class: plan.Local, Summary: "the deploy hook failed: " + err.Error(), Next: "run the hook by hand with RENEWED_LINEAGE and RENEWED_DOMAINS set, then backstay renew " + row.Name}
+		}
+	}
+	return nil
 }
 
 func (actor *actor) Resume(ctx context.Context, row plan.Row) {

@@ -63,7 +63,7 @@ func (executor *Executor) client(name string) (*client, *plan.Trouble) {
 				insecure:  authority.InsecureTestCA,
 				observe:   made.observe,
 				base: &http.Transport{
-					Proxy:                 http.ProxyFromEnvironment,
+					Proxy:                 executor.proxy(),
 					DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 					TLSClientConfig:       &tls.Config{RootCAs: authority.DirectoryRoots, MinVersion: tls.VersionTLS12},
 					ForceAttemptHTTP2:     true,
@@ -77,6 +77,15 @@ func (executor *Executor) client(name string) (*client, *plan.Trouble) {
 	}
 	executor.clients[name] = made
 	return made, nil
+}
+
+// proxy is the configured one, else the environment's.
+func (executor *Executor) proxy() func(*http.Request) (*url.URL, error) {
+	if executor.cfg.Proxy == "" {
+		return http.ProxyFromEnvironment
+	}
+	configured, err := url.Parse(executor.cfg.Proxy)
+	return func(*http.Request) (*url.URL, error) { return configured, err }
 }
 
 // observe keeps how far the CA's clock is from ours.

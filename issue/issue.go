@@ -88,6 +88,7 @@ type Config struct {
 	// answers http-01 by itself with one thumbprint.
 	SharedKey bool
 	UserAgent string
+	Proxy     string // URL of an HTTP proxy for CAs; "": HTTPS_PROXY and its kin
 }
 
 // Executor carries out effects. Concurrent for different rows.
