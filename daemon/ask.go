@@ -30,6 +30,7 @@ func (daemon *Daemon) Ask(ctx context.Context, names []string, force bool) error
 				switch {
 				case work.Row.Certificate != nil:
 					work.Row.Certificate.History.RetryAt = time.Time{}
+					work.Row.Certificate.Link.RetryAt = time.Time{}
 					work.Row.Certificate.Asked = work.Row.Certificate.Asked || force && work.Row.Certificate.Held != nil
 				case work.Row.Deployment != nil:
 					work.Row.Deployment.History.RetryAt = time.Time{}

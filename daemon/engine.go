@@ -352,10 +352,19 @@ func (engine *engine) act(ctx context.Context, row plan.Row, effect plan.Effect)
 func (turn *turn) outcome() outcome {
 	left := outcome{work: turn.work, gone: turn.decision.Gone}
 	left.work.Next = turn.decision.Next
-	if history := historyOf(turn.work.Row); history != nil && history.Failures > 0 {
-		left.trouble = history.Last
-	}
+	left.trouble = troubleOf(turn.work.Row)
 	return left
+}
+
+// troubleOf is why the row waits, or nil when it merely waits.
+func troubleOf(row plan.Row) *plan.Trouble {
+	if history := historyOf(row); history != nil && history.Failures > 0 {
+		return history.Last
+	}
+	if row.Certificate != nil && row.Certificate.Link.Failures > 0 {
+		return row.Certificate.Link.Last
+	}
+	return nil
 }
 
 func historyOf(row plan.Row) *plan.History {

@@ -20,11 +20,28 @@ func Overview(ctx context.Context, state *store.Store, filter inventory.Filter, 
 	if err != nil {
 		return inventory.Joined{}, err
 	}
-	entries, err := Inventory(state).List(ctx, filter)
+	entries, err := wholeInventory(ctx, Inventory(state), filter)
 	if err != nil {
 		return inventory.Joined{}, err
 	}
 	return inventory.Join(managed, entries, inventory.Options{Now: now}), nil
+}
+
+// wholeInventory reads page after page: where a certificate was seen last may
+// stand on any of them.
+func wholeInventory(ctx context.Context, from inventory.Store, filter inventory.Filter) (all []inventory.Entry, err error) {
+	filter.Limit = 5000
+	for {
+		page, err := from.List(ctx, filter)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if len(page) < filter.Limit {
+			return all, nil
+		}
+		filter.After = page[len(page)-1].Object.Certificate.SHA256
+	}
 }
 
 // Managed lists the managed certificates with what is held and where it must be

@@ -359,6 +359,7 @@ func (rules Rules) takeIssued(row *Certificate, issued *Held, now time.Time, dec
 	row.Renewal, row.Polled = nil, PollState{}
 	row.Attempt, row.Asked = nil, false
 	row.History.clear()
+	row.Link.clear()
 	for _, target := range row.Want.Deploy {
 		decision.Spawn = append(decision.Spawn, Row{Deployment: &Deployment{
 			Name: row.Name, Target: target, Domains: held.Domains, Wanted: held.Generation, Asked: asked, DueSince: now, Deadline: deadline,
