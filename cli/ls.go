@@ -138,6 +138,9 @@ func (p *program) csv(header []string, rows [][]string) {
 	for _, row := range append([][]string{header}, rows...) {
 		cells := make([]string, len(row))
 		for index, cell := range row {
+			if cell == "-" {
+				cell = "" // what is not known is left out
+			}
 			cells[index] = finding.CSVCell(cell)
 		}
 		p.output.write([]byte(strings.Join(cells, ",") + "\n"))

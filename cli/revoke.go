@@ -75,6 +75,9 @@ func (p *program) revoke(ctx context.Context, name string, generation, code int,
 		if trouble.Class == plan.Transport || trouble.Class == plan.ServerError || trouble.Class == plan.RateLimited {
 			failed.Exit = ExitUnreachable
 		}
+		if failed.Next == "" {
+			failed.Next = "the same command again: a second revocation of one certificate does no harm"
+		}
 		return summary{}, failed
 	}
 	p.printf("revoked     %s: generation %d (serial %s) at %s\n", name, held.Generation, held.Serial, held.Authority)
