@@ -106,7 +106,7 @@ func (show *demonstration) serve(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(show.world.Write("tls.pem", pair.FullchainPEM()), os.WriteFile(show.world.Path("tls.key"), pair.KeyPEM(), 0o600)); err != nil {
+	if err := errors.Join(show.world.Write("old-root.pem", pki.PEM(old.Certificate)), show.world.Write("tls.pem", pair.FullchainPEM()), os.WriteFile(show.world.Path("tls.key"), pair.KeyPEM(), 0o600)); err != nil {
 		return nil, err
 	}
 	options, targets := "deploy: [mail]", ""
@@ -152,7 +152,7 @@ func (show *demonstration) run(ctx context.Context, arguments ...string) error {
 
 func (show *demonstration) find(ctx context.Context) error {
 	show.say("A web server (%s) has a certificate that ends tomorrow. Find it.", show.what)
-	return show.run(ctx, "scan", "www.example.com@"+show.address)
+	return show.run(ctx, "scan", "www.example.com@"+show.address, "--roots", show.world.Path("old-root.pem"))
 }
 
 func (show *demonstration) renew(ctx context.Context) error {
