@@ -145,9 +145,10 @@ func (deployer *deployer) step(ctx context.Context, turns []*turn, kind plan.Eff
 			events[index] = deployer.put(ctx, turn, turn.decision.Effects[0])
 		}
 	}
+	ended, around := deployer.engine.now(), deployer.around() // one instant for all: they did it together
 	for index, turn := range ready {
 		event := events[index]
-		event.At, event.Around = deployer.engine.now(), deployer.around()
+		event.At, event.Around = ended, around
 		deployer.engine.note(progressOf(turn.work.Row, turn.decision.Effects[0], event))
 		before := *turn.work.Row.Deployment
 		turn.decide(event)

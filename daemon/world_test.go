@@ -87,6 +87,25 @@ func (rig *rig) tryRun(configuration *config.Config, selection Selection, now fu
 	return report, err
 }
 
+// open opens the state for single calls.
+func (rig *rig) open(configuration *config.Config) (*Daemon, func()) {
+	rig.t.Helper()
+	lock, err := store.TryLock(rig.State())
+	if err != nil {
+		rig.t.Fatal(err)
+	}
+	daemon, err := Open(context.Background(), Config{Folder: rig.State(), Configuration: configuration, Now: time.Now, Timing: rig.timing})
+	if err != nil {
+		rig.t.Fatal(err)
+	}
+	return daemon, func() {
+		if err := daemon.Close(); err != nil {
+			rig.t.Error(err)
+		}
+		lock.Release()
+	}
+}
+
 // verifyJournal checks the log after a run.
 func (rig *rig) verifyJournal() {
 	rig.t.Helper()

@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -119,12 +120,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if err := store.migrate(ctx); err != nil {
 		store.Close()
-		return nil, err
+		return nil, explain(path, err)
 	}
 	conn, err := store.writer.Conn(ctx)
 	if err != nil {
 		store.Close()
-		return nil, err
+		return nil, explain(path, err)
 	}
 	store.writes, store.stopped = make(chan *write, 256), make(chan struct{})
 	go store.writeLoop(conn)
@@ -215,6 +216,27 @@ func (store *Store) Check(ctx context.Context) error {
 	return nil
 }
 
+// fullBelow is the free space below which an error of SQLite's files means that
+// the disk is full: its own words then are "disk I/O error", or "unable to open".
+const fullBelow = 128 << 10
+
+// explain adds syscall.ENOSPC to the chain of an error that a full disk caused.
+func explain(path string, err error) error {
+	if err == nil || errors.Is(err, syscall.ENOSPC) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	text := err.Error()
+	var disk syscall.Statfs_t
+	full := strings.Contains(text, "disk is full")
+	if !full && (strings.Contains(text, "disk I/O error") || strings.Contains(text, "unable to open")) && syscall.Statfs(filepath.Dir(path), &disk) == nil {
+		full = int64(disk.Bavail)*disk.Bsize < fullBelow
+	}
+	if full {
+		return fmt.Errorf("%w: %w", syscall.ENOSPC, err)
+	}
+	return err
+}
+
 func (store *Store) damaged(err error) error {
 	text := err.Error()
 	for _, sign := range []string{"malformed", "not a database", "corrupt"} {
@@ -222,7 +244,7 @@ func (store *Store) damaged(err error) error {
 			return &Damage{Path: store.path, Why: "is damaged", Cause: err}
 		}
 	}
-	return err
+	return explain(store.path, err)
 }
 
 // version is 0 for a database without tables.

@@ -83,7 +83,7 @@ func (store *Store) writeLoop(conn *sql.Conn) {
 // the whole group, which no caller was told was done.
 func (store *Store) commit(all *statements, group []*write) {
 	if err := all.run("BEGIN IMMEDIATE"); err != nil {
-		answer(group, err)
+		answer(group, explain(store.path, err))
 		return
 	}
 	outcomes := make([]error, len(group))
@@ -91,14 +91,14 @@ func (store *Store) commit(all *statements, group []*write) {
 		outcomes[index] = one(all, waiting, len(group) > 1)
 	}
 	if len(group) == 1 && outcomes[0] != nil {
-		group[0].done <- errors.Join(outcomes[0], ignoreNoTransaction(all.run("ROLLBACK")))
+		group[0].done <- errors.Join(explain(store.path, outcomes[0]), ignoreNoTransaction(all.run("ROLLBACK")))
 		return
 	}
 	durable.Point("before-commit", store.path)
 	if err := all.run("COMMIT"); err != nil {
 		// Disk full, most of all. SQLite may have rolled back already.
 		ignoreNoTransaction(all.run("ROLLBACK"))
-		answer(group, err)
+		answer(group, explain(store.path, err))
 		return
 	}
 	durable.Point("commit", store.path)
