@@ -32,6 +32,7 @@ import (
 
 	"github.com/mholt/acmez/v3/acme"
 
+	"github.com/backstay/backstay/testbed/authority"
 	"github.com/backstay/backstay/testbed/nameserver"
 	"github.com/backstay/backstay/testbed/pebble"
 )
@@ -42,14 +43,23 @@ func main() {
 	binary := flag.String("backstay", "", "the binary to measure")
 	fleet := flag.Int("certificates", 1000, "how many")
 	bare := flag.Bool("bare", true, "also run the bare loop")
+	own := flag.Bool("own", false, "our own authority instead of Pebble")
 	flag.Parse()
-	if err := run(*binary, *fleet, *bare); err != nil {
+	if err := run(*binary, *fleet, *bare, *own); err != nil {
 		fmt.Fprintln(os.Stderr, "fleet:", err)
 		os.Exit(1)
 	}
 }
 
-func run(binary string, fleet int, bare bool) error {
+// ca is Pebble, or our own authority.
+type ca interface {
+	URL() string
+	Roots() []byte
+	HTTPSRoots() []byte
+	Close() error
+}
+
+func run(binary string, fleet int, bare, own bool) error {
 	folder, err := os.MkdirTemp("", "backstay-fleet-")
 	if err != nil {
 		return err
@@ -80,7 +90,10 @@ func run(binary string, fleet int, bare bool) error {
 	go web.Serve(listener)
 	defer web.Close()
 	port := listener.Addr().(*net.TCPAddr).Port
-	start := func() (*pebble.Server, error) {
+	start := func() (ca, error) {
+		if own {
+			return authority.New(authority.Config{HTTPPort: port, Network: names})
+		}
 		return pebble.Start(pebble.Config{HTTPPort: port, DNS: names.Address().String()})
 	}
 	if bare {
@@ -102,7 +115,7 @@ func run(binary string, fleet int, bare bool) error {
 }
 
 // measure runs the binary over a fleet, then again with nothing due.
-func measure(binary, folder, webroot string, port int, resolver string, server *pebble.Server, fleet int) error {
+func measure(binary, folder, webroot string, port int, resolver string, server ca, fleet int) error {
 	roots := server.Roots()
 	os.WriteFile(filepath.Join(folder, "https.pem"), server.HTTPSRoots(), 0o644)
 	os.WriteFile(filepath.Join(folder, "roots.pem"), roots, 0o644)
@@ -141,7 +154,7 @@ func measure(binary, folder, webroot string, port int, resolver string, server *
 
 // bareLoop issues with the wire library alone: no storage, no checks, one
 // account, 10 ms polls.
-func bareLoop(server *pebble.Server, answers *sync.Map, fleet int) error {
+func bareLoop(server ca, answers *sync.Map, fleet int) error {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(server.HTTPSRoots())
 	client := &acme.Client{Directory: server.URL(), PollInterval: 10 * time.Millisecond, HTTPClient: &http.Client{
