@@ -24,6 +24,7 @@ type acting struct {
 	lock     *store.Lock
 	config   *config.Config
 	findings []finding.Finding
+	more     bool // the command does more after this run: do not say yet that nothing was to do
 }
 
 // act takes the state lock (waiting for another backstay, and saying so), loads
@@ -118,7 +119,9 @@ func (acting *acting) work(ctx context.Context, selection daemon.Selection) (sum
 		if !p.settings.json {
 			p.note("%s", string(found.Severity)+" "+found.Summary)
 			if said := found.Evidence["said"]; said != "" {
-				p.note("  said: %s", said)
+				for _, line := range strings.Split(said, `\x0a`) { // how finding.Text writes a line's end
+					p.note("  said: %s", line)
+				}
 			}
 			if found.Remedy != "" {
 				p.note("  next: %s", found.Remedy)
@@ -179,7 +182,9 @@ func (acting *acting) conclude(report daemon.Report, interrupted error) (summary
 		return did, acting.failed(failed)
 	case len(issued)+len(served) == 0:
 		did.Outcome = outcomeNothingToDo
-		p.printf("nothing to do\n")
+		if !acting.more {
+			p.printf("nothing to do\n")
+		}
 	}
 	return did, nil
 }

@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/backstay/backstay/daemon"
+	"github.com/backstay/backstay/deploy"
 )
 
 func planCommand(p *program) *cobra.Command {
@@ -45,7 +48,9 @@ func (p *program) unused(ctx context.Context, names []string) error {
 		p.printf("  In the server block that should, put:\n    include %s;\n", one.Include)
 		if one.Path != "" {
 			p.printf("  Or let `backstay apply` write this server block to %s:\n", one.Path)
-			p.printf("%s", indent(one.Text))
+			for line := range strings.Lines(one.Text) {
+				p.printf("    %s\n", strings.TrimSuffix(line, "\n"))
+			}
 		}
 	}
 	return nil
@@ -65,7 +70,9 @@ func applyCommand(p *program) *cobra.Command {
 				return summary{}, err
 			}
 			defer func() { p.tellClosing(acting.close()) }()
+			acting.more = true
 			did, err := acting.work(ctx, daemon.Selection{})
+			acting.more = false
 			if err != nil && did.Outcome == "" {
 				return did, err
 			}
@@ -75,9 +82,12 @@ func applyCommand(p *program) *cobra.Command {
 				p.printf("added       %s: a server block in %s\n", one.Name, one.Path)
 			}
 			if adding != nil {
-				return did, adding
+				return did, blockRefused(adding)
 			}
 			if len(added) == 0 {
+				if did.Outcome == outcomeNothingToDo {
+					p.printf("nothing to do\n")
+				}
 				return did, err
 			}
 			var names []string
@@ -92,13 +102,13 @@ func applyCommand(p *program) *cobra.Command {
 	}
 }
 
-func indent(text string) string {
-	indented := "    "
-	for _, letter := range text {
-		indented += string(letter)
-		if letter == '\n' {
-			indented += "    "
-		}
+// blockRefused tells why a server block was not added, in the server's own words
+// if it has any.
+func blockRefused(err error) error {
+	told := &failure{What: err.Error(), Cause: "the server's configuration is as it was before", Next: "backstay plan", Err: err}
+	var refused *deploy.Refused
+	if errors.As(err, &refused) && refused.Output != "" {
+		told.Cause, _, _ = strings.Cut(strings.TrimSpace(refused.Output), "\n")
 	}
-	return indented + "\n"
+	return told
 }

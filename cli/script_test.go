@@ -51,7 +51,9 @@ func scriptedBackstay() {
 // an empty home; XDG folders lie in it. Besides the commands of testscript there
 // are those of scriptCommands and, for a world with a CA, those of
 // worldCommands.
-func TestScript(t *testing.T) {
+func TestScript(t *testing.T) { runScripts(t, "testdata/script") }
+
+func runScripts(t *testing.T, folder string) {
 	commands := map[string]func(ts *testscript.TestScript, neg bool, arguments []string){
 		"code": exitCode, "records": records, "until": until,
 	}
@@ -59,7 +61,7 @@ func TestScript(t *testing.T) {
 		commands[name] = command
 	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 folder,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
