@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,8 +40,9 @@ type deployer struct {
 	handshake Handshake
 	trust     func(authority string) []*cert.Trust
 	authority func(name string, generation int) string
-	othersDue func() bool         // certificates for this target are being issued
-	more      func() []store.Work // deployments that became due meanwhile
+	revoked   func(name, sha256 string) bool // by us
+	othersDue func() bool                    // certificates for this target are being issued
+	more      func() []store.Work            // deployments that became due meanwhile
 	reloaded  time.Time
 }
 
@@ -64,9 +66,20 @@ func (deployer *deployer) run(ctx context.Context, works []store.Work, limit tim
 			return left, err
 		}
 		kind := nextKind(turns)
+		if kind == plan.Check || kind == plan.Reload {
+			// The last moment to take in those that came meanwhile: one test and one
+			// reload serve them too.
+			if fresh := deployer.more(); len(fresh) > 0 {
+				turns = deployer.join(turns, fresh)
+				continue
+			}
+		}
 		if kind != "" {
-			err = errors.Join(err, deployer.step(ctx, turns, kind))
-			if err != nil {
+			if err := deployer.step(ctx, turns, kind); err != nil {
+				// The store, most of all. Rows keep what was stored of them.
+				for _, turn := range turns {
+					left = append(left, turn.outcome())
+				}
 				return left, err
 			}
 			continue
@@ -88,7 +101,8 @@ func (deployer *deployer) join(turns []*turn, works []store.Work) []*turn {
 	for _, work := range works {
 		around := deployer.around()
 		around.Restarted = engine.first(work.Row.ID())
-		turn := &turn{engine: engine, work: work, interrupted: around.Restarted}
+		turn := engine.newTurn(work, around)
+		turn.interrupted = around.Restarted
 		turn.decide(plan.Woken(engine.now(), around))
 		turns = append(turns, turn)
 	}
@@ -119,8 +133,25 @@ func (deployer *deployer) step(ctx context.Context, turns []*turn, kind plan.Eff
 			ready = append(ready, turn)
 		}
 	}
-	if err := atOnce(ready, func(turn *turn) error { return turn.store(turn.decision.Effects) }); err != nil {
+	err := atOnce(ready, func(turn *turn) error {
+		err := turn.store(turn.decision.Effects)
+		if errors.Is(err, store.ErrConflict) {
+			// A newer generation came meanwhile: this row begins again, the others go on.
+			turn.skip = true
+			return turn.again(ctx)
+		}
 		return err
+	})
+	if err != nil {
+		return err
+	}
+	ready = slices.DeleteFunc(ready, func(turn *turn) bool {
+		skip := turn.skip
+		turn.skip = false
+		return skip
+	})
+	if len(ready) == 0 {
+		return nil
 	}
 	events := make([]plan.Event, len(ready))
 	switch kind {
@@ -148,6 +179,9 @@ func (deployer *deployer) step(ctx context.Context, turns []*turn, kind plan.Eff
 	ended, around := deployer.engine.now(), deployer.around() // one instant for all: they did it together
 	for index, turn := range ready {
 		event := events[index]
+		if ctx.Err() != nil && event.Trouble != nil {
+			continue // we were stopped: that is no evidence against the server
+		}
 		event.At, event.Around = ended, around
 		deployer.engine.note(progressOf(turn.work.Row, turn.decision.Effects[0], event))
 		before := *turn.work.Row.Deployment
@@ -179,7 +213,7 @@ func (deployer *deployer) wait(ctx context.Context, turns []*turn, limit time.Du
 	var leaving []*turn
 	for _, turn := range turns {
 		next := turn.decision.Next
-		if turn.decision.Gone || next.IsZero() || next.Sub(now) > limit || failing(turn.work.Row) && next.Sub(now) > inlineWait {
+		if turn.decision.Gone || next.IsZero() || next.Sub(now) > limit || failing(turn.work.Row, next) && next.Sub(now) > inlineWait {
 			leaving = append(leaving, turn)
 			continue
 		}
@@ -204,10 +238,10 @@ func (deployer *deployer) wait(ctx context.Context, turns []*turn, limit time.Du
 	return stay, left, nil
 }
 
-// failing reports whether the row waits because something went wrong.
-func failing(row plan.Row) bool {
-	history := historyOf(row)
-	return history != nil && history.Failures > 0
+// failing reports whether the row waits until next because something went wrong.
+func failing(row plan.Row, next time.Time) bool {
+	trouble, until := troubleOf(row)
+	return trouble != nil && next.Equal(until)
 }
 
 // placement of a generation at the target.

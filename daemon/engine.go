@@ -69,7 +69,8 @@ func (engine *engine) drive(ctx context.Context, work store.Work, around plan.Ar
 	if around.Restarted {
 		engine.actor.Resume(ctx, work.Row)
 	}
-	turn := &turn{engine: engine, work: work, around: around, interrupted: around.Restarted}
+	turn := engine.newTurn(work, around)
+	turn.interrupted = around.Restarted
 	turn.decide(plan.Woken(engine.now(), around))
 	for {
 		if err := ctx.Err(); err != nil {
@@ -86,11 +87,34 @@ func (engine *engine) drive(ctx context.Context, work store.Work, around plan.Ar
 			turn.decide(plan.Woken(engine.now(), turn.steady()))
 			continue
 		}
-		if err := turn.store(turn.decision.Effects); err != nil {
+		if err := turn.store(turn.decision.Effects); errors.Is(err, store.ErrConflict) {
+			if err := turn.again(ctx); err != nil {
+				return turn.outcome(), err
+			}
+			continue
+		} else if err != nil {
 			return turn.outcome(), err
 		}
 		turn.perform(ctx)
 	}
+}
+
+// again takes up a row that somebody else changed while it was in hand, from
+// what is stored now. What was done meanwhile is found by looking, as after a kill.
+func (turn *turn) again(ctx context.Context) error {
+	work, err := turn.engine.state.Get(context.WithoutCancel(ctx), turn.work.Row.ID())
+	if err != nil {
+		return err
+	}
+	fresh := turn.engine.newTurn(work, turn.steady())
+	fresh.interrupted = true
+	fresh.decide(plan.Woken(turn.engine.now(), turn.steady()))
+	*turn = *fresh
+	return nil
+}
+
+func (engine *engine) newTurn(work store.Work, around plan.Around) *turn {
+	return &turn{engine: engine, work: work, around: around}
 }
 
 // first reports whether this process has not worked on the row before.
@@ -119,6 +143,8 @@ type turn struct {
 	dirty       bool              // something must be stored before anything else happens
 	proof       *proof            // of a finished deployment
 	leaf        *x509.Certificate // of the generation that is deployed
+	skip        bool              // it began again in the middle of a batch's step
+	stopped     bool              // an effect was cut short by our own end
 }
 
 type actKey struct {
@@ -327,6 +353,12 @@ func (turn *turn) perform(ctx context.Context) {
 		group.Wait()
 	}
 	for _, event := range events {
+		if ctx.Err() != nil && event.Trouble != nil {
+			// We were stopped: that says nothing about the CA. The act stays open, and
+			// the row says what was sent.
+			turn.stopped = true
+			continue
+		}
 		event.Around = turn.steady()
 		turn.decide(event)
 	}
@@ -352,19 +384,23 @@ func (engine *engine) act(ctx context.Context, row plan.Row, effect plan.Effect)
 func (turn *turn) outcome() outcome {
 	left := outcome{work: turn.work, gone: turn.decision.Gone}
 	left.work.Next = turn.decision.Next
-	left.trouble = troubleOf(turn.work.Row)
+	if trouble, until := troubleOf(turn.work.Row); trouble != nil && left.work.Next.Equal(until) {
+		left.trouble = trouble
+	}
 	return left
 }
 
-// troubleOf is why the row waits, or nil when it merely waits.
-func troubleOf(row plan.Row) *plan.Trouble {
-	if history := historyOf(row); history != nil && history.Failures > 0 {
-		return history.Last
+// troubleOf is what went wrong last with a row, and until when it waits for that.
+// A row that waits until another time merely waits.
+func troubleOf(row plan.Row) (trouble *plan.Trouble, until time.Time) {
+	if row.Certificate != nil && row.Certificate.Link.Failures > 0 && row.Certificate.History.Failures == 0 {
+		return row.Certificate.Link.Last, row.Certificate.Link.RetryAt
 	}
-	if row.Certificate != nil && row.Certificate.Link.Failures > 0 {
-		return row.Certificate.Link.Last
+	history := historyOf(row)
+	if history == nil {
+		return nil, time.Time{}
 	}
-	return nil
+	return history.Last, history.RetryAt
 }
 
 func historyOf(row plan.Row) *plan.History {

@@ -44,6 +44,7 @@ func (deployer *deployer) seen(ctx context.Context, row *plan.Deployment, standi
 	if len(standing.Chain) > 0 {
 		seen.Old = describePair(standing.Chain, standing.KeyMatches, row.Domains, deployer.trust(""), now)
 	}
+	seen.Old.Revoked, seen.New.Revoked = deployer.revoked(row.Name, seen.Old.SHA256), deployer.revoked(row.Name, seen.New.SHA256)
 	for _, listener := range standing.Listeners {
 		seen.Listeners = append(seen.Listeners, plan.Listener{Address: listener.Address, ServerName: listener.ServerName, Transport: listener.Transport})
 	}

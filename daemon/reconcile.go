@@ -70,6 +70,10 @@ func (daemon *Daemon) reconcile(ctx context.Context) error {
 		rows = append(rows, *work.Row.Certificate)
 	}
 	now := daemon.cfg.Now()
+	dropped, err := daemon.unwantedDeployments(ctx)
+	if err != nil {
+		return err
+	}
 	changed := plan.Reconcile(Wishes(daemon.cfg.Configuration), rows, now)
 	for index := range changed {
 		if row := changed[index].Certificate; row != nil && row.Generations == 0 {
@@ -79,6 +83,11 @@ func (daemon *Daemon) reconcile(ctx context.Context) error {
 		}
 	}
 	return daemon.state.Write(ctx, func(tx *store.Tx) error {
+		for index := range dropped {
+			if err := tx.DeleteWork(&dropped[index]); err != nil {
+				return err
+			}
+		}
 		for _, row := range changed {
 			if err := tx.Spawn(row, now); err != nil {
 				return err
@@ -91,6 +100,25 @@ func (daemon *Daemon) reconcile(ctx context.Context) error {
 		}
 		return tx.SetFact(hashFact, hash)
 	})
+}
+
+// unwantedDeployments are those of targets that their certificate does not name
+// any more, and of certificates that left the configuration. What is in force at
+// the target stays there; a target that is named again begins anew.
+func (daemon *Daemon) unwantedDeployments(ctx context.Context) (unwanted []store.Work, err error) {
+	wanted := map[string]bool{}
+	for _, certificate := range daemon.cfg.Configuration.Certificates {
+		for _, target := range certificate.Deploy {
+			wanted[certificate.Name+"/"+target] = true
+		}
+	}
+	works, err := daemon.state.OfKind(ctx, plan.KindDeployment)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(works, func(work store.Work) bool {
+		return wanted[work.Row.Deployment.Name+"/"+work.Row.Deployment.Target]
+	}), nil
 }
 
 // spawnAdopted records an adopted generation and makes it due at its targets,

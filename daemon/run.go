@@ -44,6 +44,7 @@ type runner struct {
 	busy     map[string]string // row ID -> lane, for rows in hand
 	lanes    map[string]int    // rows in hand by kind and lane
 	left     map[string]Left   // rows that wait or failed, by ID
+	ended    int               // rows given back so far
 	finished chan struct{}
 	failure  error
 	cancel   context.CancelFunc
@@ -87,18 +88,22 @@ func (runner *runner) loop(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		before := runner.endedSoFar()
 		started, err := runner.start(ctx)
 		if err != nil {
 			return err
 		}
-		if started > 0 {
+		// A row that ended between the look into the store and here may have made
+		// others due: look again before saying that there is nothing.
+		if started > 0 || runner.endedSoFar() != before {
 			continue
 		}
 		wait, idle := runner.idle()
 		if idle && wait < 0 {
 			return nil
 		}
-		timer := time.NewTimer(max(wait, time.Millisecond))
+		// Not shorter: a row whose lane is full is woken by whoever leaves the lane.
+		timer := time.NewTimer(max(wait, 20*time.Millisecond))
 		if wait < 0 {
 			timer.Stop()
 		}
@@ -109,6 +114,24 @@ func (runner *runner) loop(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
+}
+
+func (runner *runner) endedSoFar() int {
+	runner.mu.Lock()
+	defer runner.mu.Unlock()
+	return runner.ended
+}
+
+// serious reports whether an error is more than our own stop, or a row that was
+// changed by another: one of several joined ones is enough.
+func serious(err error) bool {
+	if err == nil {
+		return false
+	}
+	if several, joined := err.(interface{ Unwrap() []error }); joined {
+		return slices.ContainsFunc(several.Unwrap(), serious)
+	}
+	return !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // settle waits for rows in hand: each stores itself before it lets go.
@@ -250,6 +273,7 @@ func (runner *runner) takeTarget(name string, works []store.Work) (taken []store
 // release gives a row back and keeps how it was left.
 func (runner *runner) release(id string, result *outcome, err error) {
 	runner.mu.Lock()
+	runner.ended++
 	if lane, busy := runner.busy[id]; busy {
 		runner.lanes[lane]--
 		delete(runner.busy, id)
@@ -258,7 +282,7 @@ func (runner *runner) release(id string, result *outcome, err error) {
 	if result != nil && !result.gone && !result.work.Next.IsZero() {
 		runner.left[id] = Left{Name: result.work.Row.Subject(), Row: result.work.Row, Trouble: result.trouble, Next: result.work.Next}
 	}
-	if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+	if serious(err) {
 		// The store cannot be written (disk full, most of all): nothing more can be
 		// done safely, since an act needs its intent stored first.
 		runner.failure = errors.Join(runner.failure, err)
@@ -286,7 +310,8 @@ func (runner *runner) deploy(ctx context.Context, target string, works []store.W
 	deployer, trouble := runner.daemon.deployer(target, runner.engine)
 	if trouble != nil {
 		for _, work := range works {
-			runner.release(work.Row.ID(), &outcome{work: later(work, runner.engine.now()), trouble: trouble}, nil)
+			result, err := runner.refuse(work, trouble)
+			runner.release(work.Row.ID(), &result, err)
 		}
 		return
 	}
@@ -326,10 +351,17 @@ func (runner *runner) deploy(ctx context.Context, target string, works []store.W
 	}
 }
 
-// later keeps a row that cannot be driven now from being taken at once again.
-func later(work store.Work, now time.Time) store.Work {
-	work.Next = now.Add(time.Hour)
-	return work
+// refuse stores that a row cannot be driven now, so that it is not taken again at
+// once, and says why.
+func (runner *runner) refuse(work store.Work, trouble *plan.Trouble) (outcome, error) {
+	now := runner.engine.now()
+	work.Row = work.Row.Clone()
+	history := historyOf(work.Row)
+	history.Last, history.LastAt, history.RetryAt = trouble, now, now.Add(time.Hour)
+	work.Next = history.RetryAt
+	runner.engine.tell(finding.New(finding.Code(trouble.Code), work.Row.Subject()+": "+trouble.Summary))
+	err := runner.daemon.state.Write(context.Background(), func(tx *store.Tx) error { return tx.SaveWork(&work, store.Lease{}) })
+	return outcome{work: work, trouble: trouble}, err
 }
 
 // coming reports whether certificates for the target are being issued now.

@@ -218,8 +218,22 @@ func (daemon *Daemon) deployer(target string, engine *engine) (*deployer, *plan.
 	}
 	return &deployer{
 		engine: engine, site: *site, state: daemon.cfg.Folder, handshake: handshake,
-		trust: daemon.trusts.of, authority: daemon.authorityOf,
+		trust: daemon.trusts.of, authority: daemon.authorityOf, revoked: daemon.revoked,
 	}, nil
+}
+
+// revoked reports whether a generation was revoked by us.
+func (daemon *Daemon) revoked(name, sha256 string) bool {
+	generations, err := daemon.state.Generations(context.Background(), name)
+	if err != nil {
+		return false
+	}
+	for _, held := range generations {
+		if held.SHA256 == sha256 && held.Revoked {
+			return true
+		}
+	}
+	return false
 }
 
 // authorityOf is who issued a generation; "" when that is not known.

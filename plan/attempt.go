@@ -48,7 +48,8 @@ type Attempt struct {
 	PollAt         time.Time       `json:"poll_at,omitzero"`
 	GivenUp        *Trouble        `json:"given_up,omitempty"` // the attempt ends with this once Abandon was tried
 	Restarted      bool            `json:"restarted,omitempty"`
-	Resumed        time.Time       `json:"resumed,omitzero"` // when a later process took the attempt up
+	Outdated       bool            `json:"outdated,omitempty"` // the configuration wants something else now
+	Resumed        time.Time       `json:"resumed,omitzero"`   // when a later process took the attempt up
 }
 
 // Order is what is known of the order at the CA (RFC 8555 section 7.1.3).
@@ -94,8 +95,17 @@ const (
 func (rules Rules) nextAttempt(row *Certificate, now time.Time, decision *Decision) {
 	attempt := row.Attempt
 	one := func(kind EffectKind) { decision.Effects = []Effect{{Kind: kind}} }
+	if why := row.outdated(); why != "" && attempt.GivenUp == nil && attempt.FinalizeSent.IsZero() {
+		attempt.Outdated = true
+		row.History.RetryAt = time.Time{}
+		rules.giveUp(row, &Trouble{Class: Setup, Summary: why}, now, decision)
+		if row.Attempt == nil {
+			rules.nextCertificate(row, Event{}, now, decision)
+			return
+		}
+	}
 	switch {
-	case now.Before(row.History.RetryAt):
+	case row.History.waiting(now):
 		decision.Next = row.History.RetryAt
 	case attempt.GivenUp != nil:
 		one(Abandon)
@@ -132,6 +142,34 @@ func (rules Rules) nextAttempt(row *Certificate, now time.Time, decision *Decisi
 	}
 }
 
+// outdated says why the attempt is not what the configuration wants any more; ""
+// when it is. An order that was finalized is finished all the same.
+func (row *Certificate) outdated() string {
+	attempt := row.Attempt
+	switch {
+	case row.Retired:
+		return "the certificate left the configuration"
+	case !slices.Contains(row.Want.Authorities, attempt.Authority):
+		return "the authority left the certificate's list"
+	case row.Want.Authorities[0] != attempt.Authority && attempt.Order.URL == "":
+		return "another authority comes first now"
+	case !sameNames(attempt.Domains, row.Want.Domains):
+		return "other names are wanted"
+	case attempt.Profile != row.Want.Profile:
+		return "another profile is wanted"
+	}
+	for _, authorization := range attempt.Authorizations {
+		known := authorization.Solver == ""
+		for _, solver := range row.Want.Solvers {
+			known = known || solver.Name == authorization.Solver && solver.Type == authorization.Type
+		}
+		if !known {
+			return "the solver left the certificate's list"
+		}
+	}
+	return ""
+}
+
 // impatient reports whether the CA had its time. What passed while it was away,
 // or while no process was there to ask, does not count: an order that was
 // finalized must not be left for a second one.
@@ -142,7 +180,9 @@ func (rules Rules) impatient(row *Certificate, now time.Time) bool {
 
 // ordersSpent drops what is older than a day and reports whether the breaker is open.
 func (rules Rules) ordersSpent(row *Certificate, now time.Time) bool {
-	row.Orders = slices.DeleteFunc(row.Orders, func(ordered time.Time) bool { return now.Sub(ordered) >= 24*time.Hour })
+	row.Orders = slices.DeleteFunc(row.Orders, func(ordered time.Time) bool {
+		return now.Sub(ordered) >= 24*time.Hour || ordered.After(now) // our clock was ahead then
+	})
 	return len(row.Orders) >= rules.Timing.OrdersPerDay
 }
 
@@ -202,8 +242,16 @@ func (rules Rules) nextAuthorizations(attempt *Attempt, now time.Time, decision 
 			ask(GetAuth, authorization.PollAt)
 		}
 	}
-	if len(decision.Effects) > 0 {
+	switch {
+	case len(decision.Effects) > 0:
 		decision.Next = time.Time{}
+	case decision.Next.IsZero():
+		// A pending order that names no authorization: only the CA can move it.
+		if now.Before(attempt.PollAt) {
+			decision.Next = attempt.PollAt
+			return
+		}
+		decision.Effects = []Effect{{Kind: PollOrder}}
 	}
 }
 

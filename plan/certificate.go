@@ -188,7 +188,7 @@ func (rules Rules) nextCertificate(row *Certificate, event Event, now time.Time,
 			return
 		}
 		decision.Next = earliest(dueAt, pollAt, linkAt)
-	case now.Before(row.History.RetryAt):
+	case row.History.waiting(now):
 		decision.Next = earliest(row.History.RetryAt, linkAt)
 	default:
 		rules.begin(row, reason, now, decision)

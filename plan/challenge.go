@@ -38,11 +38,12 @@ func (rules Rules) decideChallenge(row *Challenge, event Event, now time.Time) D
 			return decision
 		}
 		row.History.fail(rules, row.Name, event.Trouble, 0, now)
+		decision.Findings = append(decision.Findings, event.Trouble.finding("solver-failed", row.Name, row.History.RetryAt))
 	}
 	switch {
 	case row.Open:
 		// The attempt wakes this row when it is done with it.
-	case now.Before(row.History.RetryAt):
+	case row.History.waiting(now):
 		decision.Next = row.History.RetryAt
 	default:
 		decision.Effects = []Effect{{Kind: Clean}}

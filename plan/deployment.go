@@ -101,6 +101,9 @@ func (rules Rules) decideDeployment(row *Deployment, event Event, now time.Time)
 	decision := Decision{}
 	if event.Effect != "" && row.Phase != "" || event.Effect == Look {
 		rules.takeDeployment(row, event, now, &decision)
+	} else if event.Around.Restarted && row.Phase == PhaseReloaded {
+		// What passed while no process looked is no evidence: patience begins anew.
+		row.Reloaded, row.Looks, row.Good = now, 0, 0
 	}
 	rules.nextDeployment(row, event, now, &decision)
 	decision.Deadline = row.Deadline
@@ -114,7 +117,7 @@ func (rules Rules) nextDeployment(row *Deployment, event Event, now time.Time, d
 	one := func(kind EffectKind, generation int) {
 		decision.Effects = []Effect{{Kind: kind, Generation: generation}}
 	}
-	if now.Before(row.History.RetryAt) {
+	if row.History.waiting(now) {
 		decision.Next = row.History.RetryAt
 		return
 	}
@@ -151,7 +154,8 @@ func (rules Rules) nextDeployment(row *Deployment, event Event, now time.Time, d
 			return
 		}
 		// At most one reload in ReloadEvery. A roll-back does not wait.
-		if free := event.Around.LastReload.Add(event.Around.ReloadEvery); now.Before(free) && !row.Rolling && !event.Around.LastReload.IsZero() {
+		last := event.Around.LastReload
+		if free := last.Add(event.Around.ReloadEvery); now.Before(free) && !row.Rolling && !last.IsZero() && !last.After(now) {
 			decision.Next = free
 			return
 		}
@@ -331,8 +335,10 @@ func (rules Rules) proven(row *Deployment, blind bool, now time.Time, decision *
 	first := row.Served == 0
 	row.Served, row.ServedAt = row.Generation, now
 	row.Blind, row.Unproven = blind, false
-	row.Phase, row.Held, row.Asked, row.AllowWorse = "", 0, false, false
-	row.Anew, row.Backward = false, false
+	row.Phase, row.Held = "", 0
+	if row.Generation == row.Wanted { // else what was asked for is still to come
+		row.Asked, row.AllowWorse, row.Anew, row.Backward = false, false, false, false
+	}
 	row.History.clear()
 	// The certificate moves its live link when all its deployments are proven.
 	decision.Poke = append(decision.Poke, KindCertificate+"/"+row.Name)

@@ -22,6 +22,10 @@ func Merge(stored, spawned Row) Row {
 			merged.DueSince = spawned.Deployment.DueSince
 			merged.Deadline = spawned.Deployment.Deadline
 			merged.History.RetryAt = time.Time{}
+			if merged.Generation != merged.Wanted && (spawned.Deployment.Anew || spawned.Deployment.Backward) {
+				// A person wants another one than is under way: begin again with a look.
+				merged.Phase, merged.Rolling = "", false
+			}
 		}
 		return Row{Deployment: &merged}
 	}

@@ -256,6 +256,15 @@ func (rules Rules) takeTrouble(row *Certificate, event Event, now time.Time, dec
 		attempt.OrderSent = time.Time{}
 		row.uncountOrder()
 	}
+	if trouble.lasting() && attempt.mayBeIssued(event.Effect, trouble) && !rules.impatient(row, now) {
+		// The order was finalized: a refusal of a look or of the download (a proxy, a
+		// replica that lags) says nothing about it. Ending the attempt here would
+		// cost a second certificate; the order's own status decides.
+		attempt.Order.Status = ""
+		row.History.fail(rules, row.Name, trouble, row.life(), now)
+		decision.Findings = append(decision.Findings, rules.failing(row, trouble))
+		return
+	}
 	if trouble.lasting() {
 		rules.giveUp(row, trouble, now, decision)
 		return
@@ -267,6 +276,12 @@ func (rules Rules) takeTrouble(row *Certificate, event Event, now time.Time, dec
 	}
 	row.History.fail(rules, row.Name, trouble, row.life(), now)
 	decision.Findings = append(decision.Findings, rules.failing(row, trouble))
+}
+
+// mayBeIssued: the CA has taken, or may have taken, our finalize.
+func (attempt *Attempt) mayBeIssued(effect EffectKind, trouble *Trouble) bool {
+	return !attempt.FinalizeSent.IsZero() && trouble.Class != WrongCertificate &&
+		(effect == Finalize || effect == PollOrder || effect == Collect)
 }
 
 // takeCheckFailure: our own look did not find the answer yet. For dns-01 that
@@ -314,6 +329,11 @@ func (rules Rules) end(row *Certificate, trouble *Trouble, now time.Time, decisi
 	attempt := row.Attempt
 	attempt.wipe(row.Name, now, decision)
 	row.Attempt = nil
+	if attempt.Outdated {
+		// Not a failure: what is wanted now is begun at once.
+		row.History.clear()
+		return
+	}
 	row.History.fail(rules, row.Name, trouble, row.life(), now)
 	switch {
 	case attempt.Restarted && trouble.Class == Dead:

@@ -97,7 +97,13 @@ func (rules Rules) pollAt(row *Certificate) time.Time {
 			next = last.Add(24 * time.Hour)
 		}
 		if !renewal.RetryAfter.IsZero() {
-			next = renewal.RetryAfter // the CA's word wins
+			// The CA's word wins, within reason (RFC 9773 section 4.3.2): a time in the
+			// past (its clock is behind ours) must not be a loop, and one over a day
+			// counts as a day.
+			next = latest(renewal.RetryAfter, last.Add(rules.Timing.RenewalInfoLeast))
+			if furthest := last.Add(24 * time.Hour); next.After(furthest) {
+				next = furthest
+			}
 		}
 	}
 	if row.Polled.Failures > 0 {

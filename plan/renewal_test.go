@@ -141,7 +141,7 @@ func TestRenewalInfoIsPolled(t *testing.T) {
 		{"90 days", 90 * day, &plan.RenewalInfo{Start: start.Add(50 * day), End: start.Add(51 * day)}, nil, 6 * time.Hour, 7 * time.Hour},
 		{"160 hours", 160 * time.Hour, &plan.RenewalInfo{Start: start.Add(60 * time.Hour), End: start.Add(70 * time.Hour)}, nil, time.Hour, 67 * time.Minute},
 		{"an hour", 24 * time.Hour, &plan.RenewalInfo{Start: start.Add(10 * time.Hour), End: start.Add(11 * time.Hour)}, nil, 10 * time.Minute, 12 * time.Minute},
-		{"the CA's word, later", 90 * day, &plan.RenewalInfo{Start: start.Add(50 * day), End: start.Add(51 * day), RetryAfter: start.Add(3 * day)}, nil, 60 * time.Hour, 73 * time.Hour},
+		{"the CA's word, days later: a day", 90 * day, &plan.RenewalInfo{Start: start.Add(50 * day), End: start.Add(51 * day), RetryAfter: start.Add(3 * day)}, nil, 24 * time.Hour, 25 * time.Hour},
 		{"the CA's word, sooner", 90 * day, &plan.RenewalInfo{Start: start.Add(50 * day), End: start.Add(51 * day), RetryAfter: start.Add(8 * time.Hour)}, nil, time.Minute, 3 * time.Hour},
 		{"not offered", 90 * day, &plan.RenewalInfo{Unsupported: true}, nil, 24 * time.Hour, 25 * time.Hour},
 		{"a failure", 90 * day, nil, &plan.Trouble{Class: plan.Transport}, time.Minute, time.Hour},

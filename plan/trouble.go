@@ -89,5 +89,14 @@ func (history *History) fail(rules Rules, name string, trouble *Trouble, life ti
 	history.RetryAt = latest(now.Add(wait), trouble.RetryAfter)
 }
 
+// beliefLimit is how far ahead a time to wait for is believed. What is later was
+// written under a clock that was wrong.
+const beliefLimit = 8 * 24 * time.Hour
+
+// waiting reports whether nothing may be tried yet.
+func (history *History) waiting(now time.Time) bool {
+	return now.Before(history.RetryAt) && history.RetryAt.Before(now.Add(beliefLimit))
+}
+
 // clear forgets all failures after a success.
 func (history *History) clear() { *history = History{} }

@@ -45,8 +45,12 @@ func (tx *Tx) SaveWork(work *Work, lease Lease) error {
 		work.Version = 1
 		return nil
 	}
-	result, err := tx.Exec(`UPDATE work SET lane = ?, next_at = ?, deadline = ?, ready = 0, version = version + 1, holder = ?, lease_end = ?, body = ? WHERE id = ? AND version = ?`,
-		row.Lane(), micro(work.Next), work.Deadline.UnixMicro(), lease.Holder, lease.Until.UnixMicro(), body, row.ID(), work.Version)
+	// Whoever leaves a row that was poked meanwhile leaves it due: next_at is the
+	// instant of the poke then.
+	leaving := lease.Holder == ""
+	result, err := tx.Exec(`UPDATE work SET lane = ?, next_at = CASE WHEN poked > 0 AND ? THEN poked ELSE ? END, poked = CASE WHEN ? THEN 0 ELSE poked END,
+		deadline = ?, ready = 0, version = version + 1, holder = ?, lease_end = ?, body = ? WHERE id = ? AND version = ?`,
+		row.Lane(), leaving, micro(work.Next), leaving, work.Deadline.UnixMicro(), lease.Holder, lease.Until.UnixMicro(), body, row.ID(), work.Version)
 	if err != nil {
 		return err
 	}
@@ -96,9 +100,12 @@ func deadlineOf(row plan.Row) time.Time {
 	return time.Unix(0, 0)
 }
 
-// Poke makes a row due now. A row that does not exist is no error.
+// Poke makes a row due now, or as soon as whoever has it in hand leaves it. It
+// does not count the version up: what is under way must not be lost for it. A
+// row that does not exist is no error.
 func (tx *Tx) Poke(id string, now time.Time) error {
-	_, err := tx.Exec(`UPDATE work SET next_at = ?, ready = 0, version = version + 1 WHERE id = ?`, micro(now), id)
+	_, err := tx.Exec(`UPDATE work SET next_at = CASE WHEN holder = '' THEN ? ELSE next_at END, ready = 0,
+		poked = CASE WHEN holder = '' THEN 0 ELSE ? END WHERE id = ?`, micro(now), now.UnixMicro(), id)
 	return err
 }
 

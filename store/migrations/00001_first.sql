@@ -12,6 +12,7 @@ CREATE TABLE work (
     deadline  BIGINT NOT NULL,
     ready     INTEGER NOT NULL DEFAULT 0,
     version   BIGINT NOT NULL,
+    poked     INTEGER NOT NULL DEFAULT 0, -- somebody wants it woken while it is in hand
     holder    TEXT NOT NULL DEFAULT '',
     lease_end BIGINT NOT NULL DEFAULT 0,
     body      BLOB NOT NULL
