@@ -45,14 +45,16 @@ type Config struct {
 
 // Daemon is everything joined over one state folder.
 type Daemon struct {
-	cfg    Config
-	state  *store.Store
-	log    *journal.Log
-	issuer *issue.Executor
-	rules  plan.Rules
-	sites  map[string]*Site
-	trusts *trusts
-	close  []io.Closer
+	cfg   Config
+	state *store.Store
+	log   *journal.Log
+	// logTrouble is why acts only queue; nil when they are logged.
+	logTrouble error
+	issuer     *issue.Executor
+	rules      plan.Rules
+	sites      map[string]*Site
+	trusts     *trusts
+	close      []io.Closer
 }
 
 // Open joins everything. The caller holds the state lock. Rows that a dead
@@ -88,8 +90,9 @@ func (daemon *Daemon) prepare(ctx context.Context) (err error) {
 	if daemon.rules.Seed, err = daemon.seed(ctx); err != nil {
 		return err
 	}
-	if daemon.log, err = journal.OpenLog(ctx, daemon.cfg.Folder, daemon.state, now); err != nil {
-		return err
+	if daemon.log, daemon.logTrouble = journal.OpenLog(ctx, daemon.cfg.Folder, daemon.state, now); daemon.logTrouble != nil {
+		// A record must not cost a certificate: acts queue, and a person is told.
+		daemon.log = nil
 	}
 	if daemon.trusts, err = newTrusts(daemon.cfg.Configuration); err != nil {
 		return err
@@ -152,6 +155,9 @@ func decodeSeed(text string) []byte {
 
 // Sequence writes waiting acts into the log.
 func (daemon *Daemon) Sequence(ctx context.Context) error {
+	if daemon.log == nil {
+		return nil
+	}
 	_, err := daemon.log.Sequence(ctx, daemon.cfg.Now())
 	return err
 }

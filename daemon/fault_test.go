@@ -74,6 +74,8 @@ func TestAuthorityFaults(t *testing.T) {
 		{"answer of newOrder lost once", authority.Rule{At: authority.Order, What: authority.ResetAfter, Times: 1}, "authority-unreachable", "", 1, 1, true},
 		{"answer of finalize lost once", authority.Rule{At: authority.Finalize, What: authority.ResetAfter, Times: 1}, "authority-unreachable", "", 1, 1, true},
 		{"answer of the download cut once", authority.Rule{At: authority.Certificate, What: authority.Truncate, Times: 1}, "authority-unreachable", "", 1, 1, true},
+		{"one 404 at the download", authority.Rule{At: authority.Certificate, What: authority.Answer, Status: 404, Times: 1}, "", "", 1, 1, true},
+		{"one 403 at a poll after finalize", authority.Rule{At: authority.PollOrder, What: authority.Answer, Status: 403, Times: 1}, "", "", 1, 1, true},
 		{"one bad nonce", authority.Rule{At: authority.Order, What: authority.BadNonce, Times: 1}, "", "", 1, 1, true},
 		{"a certificate for another key", always(authority.Finalize, authority.WrongKey), "authority-wrong-certificate", plan.WrongCertificate, 2, 2, false},
 		{"a certificate for other names", always(authority.Finalize, authority.WrongNames), "authority-wrong-certificate", plan.WrongCertificate, 2, 2, false},

@@ -66,6 +66,9 @@ func (daemon *Daemon) Run(ctx context.Context, selection Selection, tell func(fi
 		busy: map[string]string{}, lanes: map[string]int{}, left: map[string]Left{},
 		finished: make(chan struct{}, 1), cancel: cancel,
 	}
+	if daemon.logTrouble != nil && tell != nil {
+		tell(finding.New(finding.SelfState, "the journal cannot be written, its acts queue: "+daemon.logTrouble.Error()))
+	}
 	err := runner.loop(inner)
 	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 		err = nil

@@ -23,6 +23,7 @@ type account struct {
 	Directory string `json:"directory"`
 	URL       string `json:"url"`
 	Orders    string `json:"orders,omitempty"` // RFC 8555 section 7.1.2.1, where offered
+	Key       string `json:"key,omitempty"`    // thumbprint of the key that it belongs to (RFC 7638)
 	signer    acme.Account
 }
 
@@ -64,12 +65,27 @@ func (at *client) load() (account, error) {
 	case !isMissing(err):
 		return account{}, err
 	}
-	// Without its key an account is worth nothing.
-	if _, err := os.Stat(at.keyPath()); err != nil {
-		known.URL = ""
+	// Without its key an account is worth nothing; with another key (the shared one
+	// came or went) it is somebody else's, and the CA refuses all that we sign.
+	if known.URL != "" && !at.keyFits(known.Key) {
+		known.URL, known.Orders = "", ""
 	}
 	at.account = &known
 	return known, nil
+}
+
+// keyFits reports whether the key on disk has the thumbprint.
+func (at *client) keyFits(thumbprint string) bool {
+	text, err := os.ReadFile(at.keyPath())
+	if err != nil {
+		return false
+	}
+	signer, err := cert.ParseKey(text)
+	if err != nil {
+		return false
+	}
+	made, err := (&acme.Account{PrivateKey: signer}).Thumbprint()
+	return err == nil && (thumbprint == "" || made == thumbprint)
 }
 
 // signer is the account as the wire library wants it, its key made if missing.
@@ -201,7 +217,11 @@ func (at *client) bind(ctx context.Context, signed *acme.Account) *plan.Trouble 
 func (at *client) saveAccount(url, orders string) error {
 	at.mu.Lock()
 	defer at.mu.Unlock()
-	at.account.URL, at.account.Orders = url, orders
+	thumbprint, err := at.account.signer.Thumbprint()
+	if err != nil {
+		return err
+	}
+	at.account.URL, at.account.Orders, at.account.Key = url, orders, thumbprint
 	text, err := json.Marshal(at.account)
 	if err != nil {
 		return err

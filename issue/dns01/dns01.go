@@ -158,12 +158,33 @@ func (solver *Solver) Check(ctx context.Context, answer issue.Answer) error {
 			return err
 		}
 	}
+	// A server that does not answer us (no IPv6 here, a dead secondary) is not
+	// known to be wrong; one that answers without the record is.
+	seen := 0
+	var silent error
 	for _, server := range servers {
-		if err := solver.seenAt(ctx, server, wanted); err != nil {
+		err := solver.seenAt(ctx, server, wanted)
+		var answered *lacking
+		switch {
+		case err == nil:
+			seen++
+		case errors.As(err, &answered):
 			return err
+		default:
+			silent = err
 		}
 	}
+	if seen == 0 {
+		return silent
+	}
 	return nil
+}
+
+// lacking is a server that answered without the record.
+type lacking struct{ server, name, code string }
+
+func (lacking *lacking) Error() string {
+	return fmt.Sprintf("%s does not show the new record of %s yet (%s)", lacking.server, lacking.name, lacking.code)
 }
 
 func (solver *Solver) seenAt(ctx context.Context, server string, wanted *dns.TXT) error {
@@ -179,7 +200,7 @@ func (solver *Solver) seenAt(ctx context.Context, server string, wanted *dns.TXT
 			return nil
 		}
 	}
-	return fmt.Errorf("%s does not show the new record of %s yet (%s)", server, wanted.Hdr.Name, dns.RcodeToString[response.Rcode])
+	return &lacking{server, wanted.Hdr.Name, dns.RcodeToString[response.Rcode]}
 }
 
 // nameServers are all addresses of all name servers of the zone of name.

@@ -43,8 +43,14 @@ type Listener struct {
 	Address string // ADDRESS:PORT
 
 	mu       sync.Mutex
-	answers  map[string]*tls.Certificate // by server name as the CA sends it
+	answers  map[string]answered // by server name as the CA sends it
 	listener net.Listener
+}
+
+// answered is the certificate that is shown, and whose answer it is.
+type answered struct {
+	token       string
+	certificate *tls.Certificate
 }
 
 // Volatile marks answers that must be set again after a restart.
@@ -63,10 +69,10 @@ func (own *Listener) Set(_ context.Context, answer issue.Answer) error {
 		if err != nil {
 			return err
 		}
-		own.listener, own.answers = listener, map[string]*tls.Certificate{}
+		own.listener, own.answers = listener, map[string]answered{}
 		go own.accept(listener)
 	}
-	own.answers[serverName(answer.Identifier)] = certificate
+	own.answers[serverName(answer.Identifier)] = answered{answer.Token, certificate}
 	return nil
 }
 
@@ -82,11 +88,11 @@ func (own *Listener) accept(listener net.Listener) {
 			}
 			own.mu.Lock()
 			defer own.mu.Unlock()
-			certificate, known := own.answers[strings.ToLower(hello.ServerName)]
+			shown, known := own.answers[strings.ToLower(hello.ServerName)]
 			if !known {
 				return nil, errors.New("unknown name")
 			}
-			return certificate, nil
+			return shown.certificate, nil
 		},
 	}
 	for {
@@ -132,7 +138,10 @@ func (own *Listener) Check(ctx context.Context, answer issue.Answer) error {
 func (own *Listener) Clean(_ context.Context, answer issue.Answer) error {
 	own.mu.Lock()
 	defer own.mu.Unlock()
-	delete(own.answers, serverName(answer.Identifier))
+	// A newer attempt may have set an answer of its own for the same name.
+	if own.answers[serverName(answer.Identifier)].token == answer.Token {
+		delete(own.answers, serverName(answer.Identifier))
+	}
 	if own.listener != nil && len(own.answers) == 0 {
 		err := own.listener.Close()
 		own.listener = nil
