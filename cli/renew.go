@@ -53,9 +53,15 @@ func issueCommand(p *program) *cobra.Command {
 
 // renew works on everything due, or on names.
 func (p *program) renew(ctx context.Context, names []string, force bool) (summary, error) {
-	if len(names) == 0 && p.idle(ctx) {
-		p.printf("nothing to do\n")
-		return summary{Outcome: outcomeNothingToDo}, nil
+	if len(names) == 0 {
+		idle, overdue := p.idle(ctx)
+		if overdue != nil {
+			return summary{}, overdue
+		}
+		if idle {
+			p.printf("nothing to do\n")
+			return summary{Outcome: outcomeNothingToDo}, nil
+		}
 	}
 	acting, err := p.act(ctx)
 	if err != nil {
@@ -76,29 +82,44 @@ func (p *program) renew(ctx context.Context, names []string, force bool) (summar
 // idle is the quick way out: nothing is due and the configuration has not
 // changed since the rows were made from it. It takes no lock, parses nothing and
 // reads no key. Whatever goes wrong here is told on the long way.
-func (p *program) idle(ctx context.Context) bool {
+//
+// Nothing to try now is not the same as all well: a certificate that is past its
+// deadline and waits for its next try is a failure, or cron would be silent
+// until it expires.
+func (p *program) idle(ctx context.Context) (bool, error) {
 	path, err := p.configPath()
 	if err != nil {
-		return false
+		return false, nil
 	}
 	hash, _, err := config.Hash(path)
 	if err != nil {
-		return false
+		return false, nil
 	}
 	folder, err := p.statePath()
 	if err != nil {
-		return false
+		return false, nil
 	}
 	if durable.Unfinished(folder) {
-		return false // a run was killed at its very end: let the long way clean up
+		return false, nil // a run was killed at its very end: let the long way clean up
 	}
 	state, err := store.Open(ctx, store.Config{Folder: folder, ReadOnly: true})
 	if err != nil {
-		return false
+		return false, nil
 	}
 	defer state.Close()
 	idle, err := daemon.Idle(ctx, state, hash, p.environment.Now())
-	return err == nil && idle
+	if err != nil || !idle {
+		return false, nil
+	}
+	overdue, next, err := state.Overdue(ctx, p.environment.Now(), 100)
+	if err != nil || len(overdue) == 0 {
+		return err == nil, nil
+	}
+	return true, &failure{
+		What:  fmt.Sprintf("%s past the time by which it should have been replaced", plural(len(overdue), "certificate is", "certificates are")),
+		Cause: fmt.Sprintf("%s failed before and is tried again at %s", overdue[0], next.UTC().Format("2006-01-02 15:04 MST")),
+		Next:  "backstay show " + overdue[0],
+	}
 }
 
 // known refuses names that are not configured, with the one that was meant.

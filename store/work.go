@@ -138,6 +138,28 @@ func (store *Store) DueCount(ctx context.Context, now time.Time, most int) (coun
 	return count, err
 }
 
+// Overdue names certificates whose deadline has passed without a renewal, the
+// worst first, and when the first of them is tried next. It reads an index.
+func (store *Store) Overdue(ctx context.Context, now time.Time, most int) (names []string, next time.Time, err error) {
+	rows, err := store.reader.QueryContext(ctx, `SELECT subject, next_at FROM work WHERE kind = 'certificate' AND next_at IS NOT NULL AND deadline < ? ORDER BY deadline LIMIT ?`, now.UnixMicro(), most)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var at sql.NullInt64
+		if err := rows.Scan(&name, &at); err != nil {
+			return nil, time.Time{}, err
+		}
+		if len(names) == 0 {
+			next = fromMicro(at)
+		}
+		names = append(names, name)
+	}
+	return names, next, rows.Err()
+}
+
 // Release makes every row due that a dead process had in hand. Only call it under
 // the lock that makes this process the only one that acts.
 func (store *Store) Release(ctx context.Context, now time.Time) error {

@@ -19,6 +19,7 @@ CREATE TABLE work (
 );
 CREATE INDEX work_ready ON work (kind, lane, deadline, id) WHERE ready = 1;
 CREATE INDEX work_next ON work (next_at) WHERE ready = 0 AND next_at IS NOT NULL;
+CREATE INDEX work_deadline ON work (deadline) WHERE kind = 'certificate' AND next_at IS NOT NULL;
 CREATE INDEX work_held ON work (id) WHERE holder <> '';
 CREATE INDEX work_subject ON work (subject);
 
