@@ -98,6 +98,7 @@ func commands(p *program) []*cobra.Command {
 		deployCommand(p),
 		rollbackCommand(p),
 		revokeCommand(p),
+		initCommand(p),
 		doctorCommand(p),
 		demoCommand(p),
 		logCommand(p),

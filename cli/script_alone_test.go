@@ -26,7 +26,7 @@ func TestScriptAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := exec.Command(self, "-test.run=^TestScriptAlone$", "-test.v")
+	again := exec.Command(self, "-test.run=^TestScriptAlone$", "-test.v", "-test.parallel=1") // one at a time: they share the ports
 	again.Env = append(os.Environ(), inside+"=1")
 	again.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	if os.Geteuid() != 0 { // root inside, so that the ports may be bound

@@ -27,8 +27,11 @@ import (
 
 // worldCommands are what a script does with its world:
 //
-//	world [-days N] CERTIFICATE…   a CA, a name server, a TLS server, a configuration
+//	world [-http PORT] CERTIFICATE…   a CA (that looks at PORT), a name server, a TLS
+//	                               server, a configuration
 //	nginxworld CERTIFICATE…        the same with a real nginx as the target "edge"
+//	nginxsite FILE                 a real nginx with the server blocks of FILE; WORLD in
+//	                               it is the world's folder, where pair, shop and wild .pem and .key are
 //	configure CERTIFICATE…         writes the configuration anew
 //	fault KIND STATUS [PROBLEM]    the CA answers so; or FAULT instead of STATUS
 //	fault -name NAME …             only where this name is asked for
@@ -44,7 +47,7 @@ import (
 //
 // A CERTIFICATE is NAME=DOMAIN[,DOMAIN…], and further keys after a blank.
 var worldCommands = map[string]func(ts *testscript.TestScript, neg bool, arguments []string){
-	"world": onWorld((*scriptWorld).start), "nginxworld": onWorld((*scriptWorld).startNginx), "configure": onWorld((*scriptWorld).configure),
+	"world": onWorld((*scriptWorld).start), "nginxworld": onWorld((*scriptWorld).startNginx), "nginxsite": onWorld((*scriptWorld).site), "configure": onWorld((*scriptWorld).configure),
 	"fault": onWorld((*scriptWorld).fault), "nofault": onWorld((*scriptWorld).noFault), "gate": onWorld((*scriptWorld).useGate),
 	"fingerprint": fingerprint, "tamper": onDatabase(`UPDATE act SET intent = replace(intent, 'www', 'wwv') WHERE id = 3`),
 	"newer":  onDatabase(`UPDATE goose_db_version SET version_id = version_id + 900`),
@@ -62,6 +65,7 @@ type scriptWorld struct {
 	folder  string // the script's own
 	gate    gate
 	nginx   *nginx.Server
+	blocks  string // server blocks of nginxsite
 	targets string // further lines of the configuration
 	address string // of the server that is looked at
 }
@@ -87,12 +91,11 @@ func (made *scriptWorld) close() {
 
 func (made *scriptWorld) start(ts *testscript.TestScript, arguments []string) (err error) {
 	cfg := world.Config{Folder: filepath.Join(made.folder, "world"), Authority: authority.Config{OrdersList: true, Network: &made.gate}}
-	if len(arguments) > 1 && arguments[0] == "-days" {
-		days, err := strconv.Atoi(arguments[1])
-		if err != nil {
+	if len(arguments) > 1 && arguments[0] == "-http" {
+		if cfg.Authority.HTTPPort, err = strconv.Atoi(arguments[1]); err != nil {
 			return err
 		}
-		cfg.Authority.Validity, arguments = time.Duration(days)*24*time.Hour, arguments[2:]
+		arguments = arguments[2:]
 	}
 	if err := os.Mkdir(cfg.Folder, 0o755); err != nil {
 		return err
@@ -106,7 +109,7 @@ func (made *scriptWorld) start(ts *testscript.TestScript, arguments []string) (e
 	ts.Setenv("SERVER", made.address)
 	ts.Setenv("CA", made.Authority.URL())
 	ts.Setenv("ROOTS", made.Path("ca-roots.pem"))
-	ts.Setenv("HTTPPORT", strconv.Itoa(made.HTTPPort))
+	ts.Setenv("NAMESERVER", made.Names.Address().String())
 	return made.configure(ts, arguments)
 }
 
@@ -166,6 +169,35 @@ func (made *scriptWorld) startNginx(ts *testscript.TestScript, arguments []strin
 	ts.Setenv("SERVER", made.address)
 	ts.Setenv("NGINXCONF", made.nginx.ConfigPath())
 	return made.configure(ts, arguments)
+}
+
+// site starts a real nginx with the server blocks of a script, or gives the one
+// that runs others.
+func (made *scriptWorld) site(ts *testscript.TestScript, arguments []string) error {
+	if len(arguments) != 1 {
+		return errors.New("usage: nginxsite FILE")
+	}
+	made.blocks = strings.ReplaceAll(ts.ReadFile(arguments[0]), "WORLD", made.Folder)
+	if made.nginx != nil {
+		return errors.Join(made.nginx.Stop(), made.nginx.Configure(), made.nginx.Run(context.Background()))
+	}
+	pair, err := pki.SelfSigned(pki.Options{Names: []string{"www.example.com"}, CommonName: "An old CA"})
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"pair", "shop", "wild"} {
+		if err := errors.Join(made.Write(name+".pem", pair.FullchainPEM()), made.Write(name+".key", pair.KeyPEM())); err != nil {
+			return err
+		}
+	}
+	made.nginx, err = nginx.Start(context.Background(), nginx.Config{Folder: made.Folder, Daemon: true, Servers: func(*nginx.Server) string { return made.blocks }})
+	if err != nil {
+		return err
+	}
+	made.address = "127.0.0.1:443"
+	ts.Setenv("SERVER", made.address)
+	ts.Setenv("NGINXCONF", made.nginx.ConfigPath())
+	return nil
 }
 
 // fault puts a rule into the CA's table.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/backstay/backstay/cert"
 	"github.com/backstay/backstay/deploy/nginx"
@@ -92,9 +93,10 @@ func SurveyNginx(ctx context.Context, main string) (*Survey, error) {
 		survey.take(&read.Servers[index])
 	}
 	survey.Groups = slices.DeleteFunc(survey.Groups, func(group Group) bool { return len(group.Names)+len(group.Wildcards) == 0 })
+	joined := byServer(read.Servers, challenges)
 	for index := range survey.Groups {
 		survey.Groups[index].look(ctx)
-		survey.Groups[index].plain(read.Servers, challenges)
+		survey.Groups[index].plain(read.Servers, joined)
 	}
 	return survey, nil
 }
@@ -214,11 +216,17 @@ func (group *Group) look(ctx context.Context) {
 			group.Present = seen.Certificate
 		}
 	})
-	switch _, missing := os.Stat(group.Certificate); {
-	case group.Present != nil:
-	case errors.Is(missing, fs.ErrPermission):
+	if group.Present != nil {
+		return
+	}
+	file, opening := os.OpenFile(group.Certificate, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a named pipe must not hold us
+	if opening == nil {
+		file.Close()
+	}
+	switch {
+	case errors.Is(opening, fs.ErrPermission):
 		group.Unread = "this user may not read it"
-	case missing != nil:
+	case errors.Is(opening, fs.ErrNotExist):
 		group.Unread = "it is not there"
 	case err != nil:
 		group.Unread = err.Error()
@@ -227,17 +235,30 @@ func (group *Group) look(ctx context.Context) {
 	}
 }
 
+// byServer joins two readings of the same files: both list the http blocks in
+// order. A line is no key, because two blocks may stand on one.
+func byServer(servers []discover.Server, challenges []discover.Challenge) map[*discover.Server]*discover.Challenge {
+	joined, next := map[*discover.Server]*discover.Challenge{}, 0
+	for index := range servers {
+		if server := &servers[index]; server.Module == "http" {
+			if next < len(challenges) && challenges[next].File == server.File && challenges[next].Line == server.Line {
+				joined[server] = &challenges[next]
+			}
+			next++
+		}
+	}
+	return joined
+}
+
 // plain finds how the names answer at port 80, where http-01 looks.
-func (group *Group) plain(servers []discover.Server, challenges []discover.Challenge) {
+func (group *Group) plain(servers []discover.Server, challenges map[*discover.Server]*discover.Challenge) {
 	folders := map[string]bool{}
 	for _, name := range group.Names {
 		block, folder := PlainBlock{Why: "no server block answers " + name + " at port 80"}, ""
 		if server := plainServer(servers, name); server != nil {
 			block = PlainBlock{File: server.File, Line: server.Line}
-			for _, challenge := range challenges {
-				if challenge.File == server.File && challenge.Line == server.Line {
-					folder, block.Why, block.AnswersFirst = challenge.Folder, challenge.Why, challenge.AnswersFirst
-				}
+			if challenge := challenges[server]; challenge != nil {
+				folder, block.Why, block.AnswersFirst = challenge.Folder, challenge.Why, challenge.AnswersFirst
 			}
 			if info, err := os.Stat(folder); folder != "" && (err != nil || !info.IsDir()) {
 				folder, block.Why = "", "its root "+folder+" is no folder"
