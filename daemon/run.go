@@ -206,22 +206,20 @@ func (runner *runner) due(ctx context.Context) ([]store.Work, error) {
 	if err := state.Promote(ctx, now); err != nil {
 		return nil, err
 	}
-	for _, kind := range []string{plan.KindCertificate, plan.KindDeployment, plan.KindChallenge} {
-		lanes, err := state.DueLanes(ctx, kind)
+	lanes, err := state.DueLanes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, lane := range lanes {
+		limit := runner.room(lane.Kind, lane.Name)
+		if limit == 0 {
+			continue
+		}
+		works, err := state.Due(ctx, lane.Kind, lane.Name, limit)
 		if err != nil {
 			return nil, err
 		}
-		for _, lane := range lanes {
-			limit := runner.room(kind, lane)
-			if limit == 0 {
-				continue
-			}
-			works, err := state.Due(ctx, kind, lane, limit)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, works...)
-		}
+		all = append(all, works...)
 	}
 	return runner.free(all), nil
 }

@@ -200,16 +200,19 @@ func (store *Store) Due(ctx context.Context, kind, lane string, limit int) ([]Wo
 	return store.list(ctx, selectWork+` WHERE ready = 1 AND kind = ? AND lane = ? ORDER BY deadline, id LIMIT ?`, kind, lane, limit)
 }
 
-// DueLanes lists the lanes of one kind that have due rows.
-func (store *Store) DueLanes(ctx context.Context, kind string) (lanes []string, err error) {
-	rows, err := store.reader.QueryContext(ctx, `SELECT DISTINCT lane FROM work WHERE ready = 1 AND kind = ? ORDER BY lane`, kind)
+// Lane is a bounded resource of one kind of work.
+type Lane struct{ Kind, Name string }
+
+// DueLanes lists the lanes that have due rows. Call Promote before.
+func (store *Store) DueLanes(ctx context.Context) (lanes []Lane, err error) {
+	rows, err := store.reader.QueryContext(ctx, `SELECT DISTINCT kind, lane FROM work WHERE ready = 1 ORDER BY kind, lane`)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var lane string
-		if err := rows.Scan(&lane); err != nil {
+		var lane Lane
+		if err := rows.Scan(&lane.Kind, &lane.Name); err != nil {
 			return nil, err
 		}
 		lanes = append(lanes, lane)

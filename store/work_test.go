@@ -137,7 +137,7 @@ func TestDueInTheOrderOfDeadlines(t *testing.T) {
 	if due, _ = state.Due(ctx, plan.KindCertificate, "first", 2); ids(due) != "certificate/b certificate/a" {
 		t.Errorf("two of them: %s", ids(due))
 	}
-	if lanes, err := state.DueLanes(ctx, plan.KindCertificate); err != nil || fmt.Sprint(lanes) != "[first second]" {
+	if lanes, err := state.DueLanes(ctx); err != nil || !strings.Contains(fmt.Sprint(lanes), "{certificate first} {certificate second}") {
 		t.Errorf("lanes %v, %v", lanes, err)
 	}
 	if upcoming, _ := state.Upcoming(ctx); !upcoming.Equal(start.Add(time.Second)) {
