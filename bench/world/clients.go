@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -193,9 +194,11 @@ certificates:
 		Certificate: adopted(w, "fullchain.pem"),
 		Key:         adopted(w, "privkey.pem"),
 		Adopts:      true,
-		Settled:     func() error { return os.WriteFile(file, []byte(settings+standard), 0o644) },
-		Issue:       with("renew"),
-		Renew:       with("renew"),
-		Force:       with("renew", "--force", "bench"),
+		Settled: func() error {
+			return errors.Join(os.WriteFile(file, []byte(settings+standard), 0o644), age(w.Home()+"/state/backstay.db"))
+		},
+		Issue: with("renew"),
+		Renew: with("renew"),
+		Force: with("renew", "--force", "bench"),
 	}, nil
 }
