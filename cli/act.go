@@ -137,7 +137,7 @@ func (acting *acting) work(ctx context.Context, selection daemon.Selection) (sum
 		}
 		return summary{}, err
 	}
-	return acting.conclude(report, ctx.Err())
+	return acting.conclude(ctx, report)
 }
 
 // findingRecord is a finding on a line of its own.
@@ -148,7 +148,7 @@ type findingRecord struct {
 }
 
 // conclude prints what a run did, and picks the exit code.
-func (acting *acting) conclude(report daemon.Report, interrupted error) (summary, error) {
+func (acting *acting) conclude(ctx context.Context, report daemon.Report) (summary, error) {
 	p := acting.program
 	for _, one := range report.Issued {
 		p.record(one)
@@ -170,7 +170,8 @@ func (acting *acting) conclude(report daemon.Report, interrupted error) (summary
 		}
 	}
 	did := summary{Counts: map[string]int{"issued": len(issued), "deployed": len(served), "failed": len(failed)}}
-	if interrupted != nil {
+	if interrupted := ctx.Err(); interrupted != nil {
+		p.note("what was begun is kept: the next `backstay renew` goes on from there")
 		did.Outcome = outcomePartly
 		return did, interrupted
 	}
@@ -184,6 +185,7 @@ func (acting *acting) conclude(report daemon.Report, interrupted error) (summary
 		did.Outcome = outcomeNothingToDo
 		if !acting.more {
 			p.printf("nothing to do\n")
+			p.tellWaiting(ctx, acting.daemon.Store())
 		}
 	}
 	return did, nil

@@ -88,6 +88,7 @@ type settings struct {
 // commands lists every command in the order of the help text.
 func commands(p *program) []*cobra.Command {
 	return []*cobra.Command{
+		initCommand(p),
 		scanCommand(p),
 		lsCommand(p),
 		showCommand(p),
@@ -98,7 +99,6 @@ func commands(p *program) []*cobra.Command {
 		deployCommand(p),
 		rollbackCommand(p),
 		revokeCommand(p),
-		initCommand(p),
 		doctorCommand(p),
 		demoCommand(p),
 		logCommand(p),

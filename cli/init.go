@@ -251,7 +251,10 @@ func short60(text string) string {
 
 // initNext says what to do now.
 func (p *program) initNext(starter *starter, path string) {
-	p.printf("\nwritten: %s, from %s\n", path, starter.survey.Main)
+	if len(starter.certificates) > 0 {
+		p.printf("\n")
+	}
+	p.printf("written: %s, from %s\n", path, starter.survey.Main)
 	if len(starter.certificates) == 0 {
 		p.printf("No TLS server with a name was found: write the certificates into it.\n")
 	}

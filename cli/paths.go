@@ -53,7 +53,7 @@ func (p *program) configPath() (string, error) {
 	for _, path := range candidates[1:] {
 		cause += " and no " + path
 	}
-	return "", usage("no configuration", cause, "backstay config check --config FILE")
+	return "", usage("no configuration", cause, "backstay init, or the same command with --config FILE")
 }
 
 // home is an XDG base folder; a relative value counts as not set, as the

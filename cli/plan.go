@@ -87,6 +87,7 @@ func applyCommand(p *program) *cobra.Command {
 			if len(added) == 0 {
 				if did.Outcome == outcomeNothingToDo {
 					p.printf("nothing to do\n")
+					p.tellWaiting(ctx, acting.daemon.Store())
 				}
 				return did, err
 			}

@@ -113,13 +113,29 @@ func (p *program) idle(ctx context.Context) (bool, error) {
 	}
 	overdue, next, err := state.Overdue(ctx, p.environment.Now(), 100)
 	if err != nil || len(overdue) == 0 {
+		p.tellWaiting(ctx, state)
 		return err == nil, nil
 	}
 	return true, &failure{
-		What:  fmt.Sprintf("%s past the time by which it should have been replaced", plural(len(overdue), "certificate is", "certificates are")),
+		What:  plural(len(overdue), "certificate is overdue", "certificates are overdue"),
 		Cause: fmt.Sprintf("%s failed before and is tried again at %s", overdue[0], next.UTC().Format("2006-01-02 15:04 MST")),
 		Next:  "backstay show " + overdue[0],
 	}
+}
+
+// tellWaiting says beside "nothing to do" what failed and merely waits.
+func (p *program) tellWaiting(ctx context.Context, state *store.Store) {
+	waiting, err := daemon.Waits(ctx, state)
+	if err != nil || len(waiting) == 0 {
+		return // what cannot be read is told by the next command that needs it
+	}
+	for _, one := range waiting[:min(3, len(waiting))] {
+		p.note("waiting: %s is tried again at %s; it failed: %s", one.Name, one.Next.UTC().Format("2006-01-02 15:04:05 MST"), one.Summary)
+	}
+	if more := len(waiting) - 3; more > 0 {
+		p.note("waiting: %s more (backstay ls --state failing)", plural(more, "certificate", "certificates"))
+	}
+	p.note("next: backstay renew %s tries it at once", waiting[0].Name)
 }
 
 // known refuses names that are not configured, with the one that was meant.

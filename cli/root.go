@@ -14,6 +14,8 @@ import (
 	"github.com/backstay/backstay/config"
 )
 
+func init() { cobra.EnableCommandSorting = false } // the order of commands is meant
+
 // newRoot builds the tree of commands.
 func newRoot(p *program) *cobra.Command {
 	root := &cobra.Command{
