@@ -21,7 +21,7 @@ func newRoot(p *program) *cobra.Command {
 	root := &cobra.Command{
 		Use:               "backstay",
 		Short:             "keeps TLS certificates alive through outages",
-		Long:              "Backstay finds every certificate, keeps each one renewed and served, and says\nbeforehand what would break first and when.",
+		Long:              "Backstay keeps TLS certificates renewed and served: it finds them, orders and deploys\nthem, proves on the wire that they are served, and finishes what a kill interrupted.",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
