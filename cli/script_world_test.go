@@ -35,6 +35,7 @@ import (
 //	configure CERTIFICATE…         writes the configuration anew
 //	fault KIND STATUS [PROBLEM]    the CA answers so; or FAULT instead of STATUS
 //	fault -name NAME …             only where this name is asked for
+//	fault -retry DURATION …        with a Retry-After
 //	nofault                        the CA is well again
 //	gate close|open                while closed, the CA's validations wait
 //	gate reached                   waits until a validation waits there
@@ -203,11 +204,21 @@ func (made *scriptWorld) site(ts *testscript.TestScript, arguments []string) err
 // fault puts a rule into the CA's table.
 func (made *scriptWorld) fault(_ *testscript.TestScript, arguments []string) error {
 	var rule authority.Rule
-	if len(arguments) > 1 && arguments[0] == "-name" {
-		rule.Name, arguments = arguments[1], arguments[2:]
+	for len(arguments) > 1 && strings.HasPrefix(arguments[0], "-") {
+		switch arguments[0] {
+		case "-name":
+			rule.Name = arguments[1]
+		case "-retry":
+			after, err := time.ParseDuration(arguments[1])
+			if err != nil {
+				return err
+			}
+			rule.RetryAfter = after
+		}
+		arguments = arguments[2:]
 	}
 	if len(arguments) < 2 {
-		return errors.New("usage: fault [-name NAME] KIND STATUS|FAULT [PROBLEM]")
+		return errors.New("usage: fault [-name NAME] [-retry DURATION] KIND STATUS|FAULT [PROBLEM]")
 	}
 	if arguments[0] != "any" {
 		rule.At = authority.Kind(arguments[0])
