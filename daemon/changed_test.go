@@ -84,3 +84,28 @@ func TestJournalKeyIsLost(t *testing.T) {
 		t.Fatalf("%+v %v %+v", report, err, rig.findings)
 	}
 }
+
+// TestClockWasYearsAhead: a run under a wrong clock fails, and the next one under
+// the right clock renews as if it had not been.
+func TestClockWasYearsAhead(t *testing.T) {
+	rig := newRig(t, nil)
+	configuration := rig.load("www: www.example.com")
+	remove := rig.Authority.Faults().Add(authority.Rule{At: authority.Order, What: authority.Answer, Status: 500})
+	wrong := func() time.Time { return time.Now().AddDate(9, 0, 0) }
+	if report, err := rig.tryRun(configuration, Selection{Patience: time.Millisecond}, wrong); err != nil || len(report.Left) == 0 {
+		t.Fatalf("%+v %v", report, err)
+	}
+	remove()
+	state, err := store.Open(context.Background(), store.Config{Folder: rig.State(), ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	idle, err := Idle(context.Background(), state, configuration.Hash(), time.Now())
+	state.Close()
+	if err != nil || idle {
+		t.Fatalf("idle %v %v under the right clock", idle, err)
+	}
+	if report := rig.run(configuration, Selection{}); len(report.Issued) != 1 || len(report.Served) != 1 {
+		t.Fatalf("%+v %+v", report, rig.findings)
+	}
+}

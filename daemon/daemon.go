@@ -103,6 +103,9 @@ func (daemon *Daemon) prepare(ctx context.Context) (err error) {
 	if err := daemon.state.Release(ctx, now); err != nil {
 		return err
 	}
+	if err := daemon.noticeClock(ctx, now); err != nil {
+		return err
+	}
 	return daemon.reconcile(ctx)
 }
 
@@ -143,6 +146,37 @@ func (daemon *Daemon) seed(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	return seed, daemon.state.Write(ctx, func(tx *store.Tx) error { return tx.SetFact("seed", hex.EncodeToString(seed)) })
+}
+
+// noticeClock remembers the time of this run. When an earlier run saw a later one
+// its clock was ahead, and so are the times that it stored: every row is decided
+// anew, or renewals would sleep until that clock's future.
+func (daemon *Daemon) noticeClock(ctx context.Context, now time.Time) error {
+	ahead, err := clockWasAhead(ctx, daemon.state, now)
+	if err != nil {
+		return err
+	}
+	return daemon.state.Write(ctx, func(tx *store.Tx) error {
+		if ahead {
+			if err := tx.WakeAll(now); err != nil {
+				return err
+			}
+		}
+		return tx.SetFact(clockFact, now.UTC().Format(time.RFC3339))
+	})
+}
+
+// clockFact is where the time of the last run that acted is remembered.
+const clockFact = "clock"
+
+// clockWasAhead reports whether the last run that acted saw a later time.
+func clockWasAhead(ctx context.Context, state *store.Store, now time.Time) (bool, error) {
+	text, err := state.Fact(ctx, clockFact)
+	if err != nil || text == "" {
+		return false, err
+	}
+	seen, err := time.Parse(time.RFC3339, text)
+	return err == nil && seen.After(now.Add(time.Hour)), nil
 }
 
 func decodeSeed(text string) []byte {

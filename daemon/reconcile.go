@@ -25,6 +25,9 @@ func Idle(ctx context.Context, state *store.Store, hash string, now time.Time) (
 	if err != nil || known != hash {
 		return false, err
 	}
+	if ahead, err := clockWasAhead(ctx, state, now); err != nil || ahead {
+		return false, err
+	}
 	due, err := state.DueCount(ctx, now, 1)
 	return due == 0, err
 }

@@ -177,6 +177,12 @@ func (store *Store) Release(ctx context.Context, now time.Time) error {
 	})
 }
 
+// WakeAll makes every row that has a next time due now. For a clock that was wrong.
+func (tx *Tx) WakeAll(now time.Time) error {
+	_, err := tx.Exec(`UPDATE work SET next_at = ?, ready = 0 WHERE next_at IS NOT NULL`, now.UnixMicro())
+	return err
+}
+
 // Promote marks every row whose time has come. Its cost is that of the rows that
 // became due, not of those that exist.
 func (store *Store) Promote(ctx context.Context, now time.Time) error {
