@@ -32,6 +32,7 @@ const (
 	MainFileOnly       Code = "main-file-only"
 	ModeSyntax         Code = "mode-syntax"
 	NameClash          Code = "name-clash"
+	TargetTaken        Code = "target-taken"
 	NameMissing        Code = "name-missing"
 	NameSyntax         Code = "name-syntax"
 	NetworkSyntax      Code = "network-syntax"
@@ -108,6 +109,7 @@ var messages = map[Code]message{
 	ListenSyntax:       {format: "listen %q is no [ADDRESS]:PORT", remedy: `write ":80", "127.0.0.1:8080" or "[::1]:8080"`},
 	MainFileOnly:       {format: "key %q belongs into the main file", remedy: "files in conf.d hold authorities, solvers, targets and certificates"},
 	ModeSyntax:         {format: "mode %s is no file mode in octal", remedy: `write three or four octal digits in quotes: "0640"`},
+	TargetTaken:        {format: "certificate %q goes to the same files as %q at %s: target %q holds one pair", remedy: "give each certificate a files target of its own, or put their names into one certificate"},
 	NameClash:          {format: "certificate %q cannot stand beside %q at %s: their files would have one name", remedy: "give one of them another name"},
 	NameMissing:        {format: "the certificate needs a name: its first domain %q cannot serve as one", remedy: "add name: with letters a-z, digits, dot, underscore and hyphen"},
 	NameSyntax:         {format: "%s %q is no name", remedy: "names begin with a-z or 0-9 and go on with a-z, 0-9, dot, underscore and hyphen, 200 characters at most"},

@@ -29,6 +29,7 @@ func (draft *draft) resolve() {
 		}
 	}
 	draft.distinct()
+	draft.onePair()
 	for _, each := range draft.certificates {
 		config.Certificates = append(config.Certificates, each.Certificate)
 	}
@@ -153,6 +154,28 @@ func (draft *draft) distinct() {
 			if other, taken := places[stem]; taken {
 				draft.all.add(each.named, NameClash, each.Name, stem, other)
 			}
+		}
+	}
+}
+
+// onePair: a files target is one pair of paths, and a second certificate would
+// take them from the first at every deployment.
+func (draft *draft) onePair() {
+	type taken struct {
+		name string
+		at   Position
+	}
+	holders := map[string]taken{}
+	for _, each := range draft.certificates {
+		for _, target := range each.Deploy {
+			if draft.config.Targets[target].Kind != "files" {
+				continue
+			}
+			if holder, is := holders[target]; is && holder.name != each.Name {
+				draft.all.add(each.named, TargetTaken, each.Name, holder.name, holder.at, target)
+				continue
+			}
+			holders[target] = taken{each.Name, each.named}
 		}
 	}
 }

@@ -126,7 +126,7 @@ func (world *World) Close() error {
 type Certificate struct {
 	Name    string
 	Domains []string
-	Options string // further keys, such as "key: rsa-2048"; "" deploys to the target "mail"
+	Options string // further keys, such as "key: rsa-2048"; "" deploys the first certificate to the target "mail" and others nowhere
 }
 
 // Configuration is what varies in a configuration. The authority is named
@@ -162,10 +162,13 @@ func (world *World) Configure(cfg Configuration) (string, error) {
 	fmt.Fprintf(&text, "targets:\n  mail: {kind: files, cert: %s, key: %s, reload: none, reload_every: 50ms, verify: [\"%s\"]}\n%s",
 		world.Path("tls.pem"), world.Path("tls.key"), world.Server.Address, cfg.Targets)
 	fmt.Fprintf(&text, "defaults: {solvers: [%s]}\ncertificates:\n", cfg.Solver)
-	for _, certificate := range cfg.Certificates {
+	for index, certificate := range cfg.Certificates {
 		options := certificate.Options
-		if options == "" {
+		switch {
+		case options == "" && index == 0:
 			options = "deploy: [mail]"
+		case options == "":
+			options = "deploy: []" // the target holds one pair
 		}
 		var domains []string
 		for _, domain := range certificate.Domains {
